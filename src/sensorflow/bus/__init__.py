@@ -1,0 +1,1 @@
+"""Carries committed batches to every worker."""

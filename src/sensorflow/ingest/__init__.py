@@ -1,0 +1,1 @@
+"""From a device's bytes to a commit and a receipt."""

@@ -1,0 +1,205 @@
+"""From the bytes that devices send to checked readings."""
+
+import math
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import msgspec
+
+from sensorflow.errors import Reason, Refusal
+from sensorflow.readings import (
+    KNOWN_MEASUREMENTS,
+    MAX_MEASUREMENTS,
+    Clock,
+    Reading,
+    check_sensor_id,
+)
+
+EARLIEST_RECORDED_AT: Final = datetime(2000, 1, 1, tzinfo=UTC)
+"""Devices without a set clock report 1970 or a date near their firmware's build."""
+
+MAX_CLOCK_AHEAD: Final = timedelta(days=1)
+
+RESERVED_NAMES: Final = frozenset(
+    ("id", "received_at", "date_recorded", "time_recorded", "client_ip", "status")
+)
+"""Names the server itself puts into receipts and frames; ignored when a device sends them."""
+
+# Stricter than float(): no "nan", no "1_000", no digits of other scripts.
+_NUMBER = re.compile(r"[ \t]*[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?[ \t]*")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
+# A JSON string may hold anything; what goes back into a sentence must stay short and printable.
+_SHOWN_LENGTH: Final = 40
+
+_decode = msgspec.json.Decoder().decode
+
+
+def decode_object(body: bytes) -> dict[str, object]:
+    """Decode one JSON object; raise a `Refusal` for anything else."""
+    try:
+        value = _decode(body)
+    except msgspec.ValidationError:
+        # The decoder raises this one, untyped, only for numbers that no double can hold.
+        raise Refusal(
+            Reason.OUT_OF_RANGE, "The body holds a number that is beyond a double's range."
+        ) from None
+    except RecursionError:
+        raise Refusal(Reason.NOT_JSON, "The body is nested too deeply.") from None
+    except ValueError as error:
+        raise Refusal(Reason.NOT_JSON, f"The body is not JSON: {error}.") from None
+    if type(value) is not dict:
+        raise Refusal(Reason.WRONG_SHAPE, "The body must be one JSON object with the reading.")
+    return value
+
+
+def original_reading(
+    fields: Mapping[str, object], received_at: datetime, client_ip: str | None
+) -> tuple[Reading, int]:
+    """Check the body of `POST /api/temperature_reading`.
+
+    `temperature`, `humidity`, `pressure` and `sensor_id` are required; `recorded_at` and further
+    measurements may be there. Returns the reading and how many fields were ignored.
+    """
+    for name in ("temperature", "humidity", "pressure", "sensor_id"):
+        if name not in fields:
+            raise Refusal(Reason.MISSING_FIELD, f"{name} is missing.", field=name)
+    return reading_from_fields(fields, received_at, client_ip)
+
+
+def reading_from_fields(
+    fields: Mapping[str, object], received_at: datetime, client_ip: str | None
+) -> tuple[Reading, int]:
+    """Make a checked reading of a flat JSON object. Returns it and how many fields were ignored.
+
+    Numbers may be strings. In the measurements known by name anything that is no finite number
+    is refused; in others, what is no number is ignored and counted, as are reserved names.
+    """
+    sensor_id: str | None = None
+    recorded_at = received_at
+    clock = Clock.SERVER
+    measurements: dict[str, float] = {}
+    ignored = 0
+    for name, value in fields.items():
+        if name in KNOWN_MEASUREMENTS:
+            measurements[name] = _known_number(name, value)
+        elif name == "sensor_id":
+            sensor_id = check_sensor_id(value)
+        elif name == "recorded_at":
+            recorded_at = _device_time(value, received_at)
+            clock = Clock.DEVICE
+        elif name in RESERVED_NAMES:
+            ignored += 1
+        else:
+            number = _number(name, value)
+            if number is None:
+                ignored += 1
+            elif _NAME.fullmatch(name) is None:
+                raise Refusal(
+                    Reason.BAD_MEASUREMENT_NAME,
+                    f"{_shown(name)} cannot name a measurement: use a letter or _ first, then up "
+                    "to 63 letters, digits, _, . or -.",
+                    field=name[:64],
+                )
+            else:
+                measurements[name] = number
+    if sensor_id is None:
+        raise Refusal(Reason.MISSING_FIELD, "sensor_id is missing.", field="sensor_id")
+    if not measurements:
+        raise Refusal(Reason.MISSING_FIELD, "The reading has no measurement.")
+    if len(measurements) > MAX_MEASUREMENTS:
+        raise Refusal(
+            Reason.TOO_MANY_MEASUREMENTS,
+            f"The reading has {len(measurements)} measurements; "
+            f"{MAX_MEASUREMENTS} are allowed in one reading.",
+        )
+    return Reading(sensor_id, measurements, recorded_at, clock, received_at, client_ip), ignored
+
+
+def _known_number(name: str, value: object) -> float:
+    number = _number(name, value)
+    if number is None:
+        raise Refusal(
+            Reason.NOT_A_NUMBER,
+            f"{name} must be a finite number, as a JSON number or a string; got {_shown(value)}.",
+            field=name,
+        )
+    return number
+
+
+def _number(name: str, value: object) -> float | None:
+    """The value as a finite float, or None where it is no number at all."""
+    # Exact types, because JSON's true is a bool, and a bool is an int.
+    if type(value) is float:
+        return value
+    if type(value) is int or (type(value) is str and _NUMBER.fullmatch(value)):
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
+        if math.isinf(number):
+            raise Refusal(
+                Reason.OUT_OF_RANGE,
+                f"{_shown(name)} is beyond a double's range.",
+                field=name[:64],
+            )
+        return number
+    return None
+
+
+def _device_time(value: object, received_at: datetime) -> datetime:
+    if type(value) is not str:
+        raise Refusal(
+            Reason.BAD_RECORDED_AT,
+            'recorded_at must be a string such as "2026-01-31T12:00:00Z"; '
+            "leave it out if the device has no clock.",
+            field="recorded_at",
+        )
+    try:
+        recorded_at = msgspec.convert(value, datetime)
+        if recorded_at.tzinfo is None:
+            raise Refusal(
+                Reason.BAD_RECORDED_AT,
+                "recorded_at has no UTC offset; end it with Z or an offset such as -03:00.",
+                field="recorded_at",
+            )
+        recorded_at = recorded_at.astimezone(UTC)
+    except (msgspec.ValidationError, OverflowError):
+        raise Refusal(
+            Reason.BAD_RECORDED_AT,
+            f"recorded_at is not an RFC 3339 time: {_shown(value)}; "
+            'write it as "2026-01-31T12:00:00Z".',
+            field="recorded_at",
+        ) from None
+    if recorded_at < EARLIEST_RECORDED_AT:
+        raise Refusal(
+            Reason.CLOCK_NOT_SET,
+            f"recorded_at is {recorded_at:%Y-%m-%d}: the device's clock is not set. "
+            "Set it (NTP), or leave recorded_at out to use the server's time.",
+            field="recorded_at",
+        )
+    if recorded_at - received_at > MAX_CLOCK_AHEAD:
+        raise Refusal(
+            Reason.CLOCK_AHEAD,
+            "recorded_at is more than a day ahead of the server's clock; check the device's clock.",
+            field="recorded_at",
+        )
+    return recorded_at
+
+
+def _shown(value: object) -> str:
+    """A short, printable rendering of something a device sent."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return str(value).lower()
+        case str():
+            return ascii(value[:_SHOWN_LENGTH]) + ("…" if len(value) > _SHOWN_LENGTH else "")
+        case dict():
+            return "an object"
+        case list():
+            return "an array"
+        case _:
+            return "a number"

@@ -1,0 +1,67 @@
+"""What the program counts about itself. One set for each running application."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from sensorflow.errors import Reason
+
+
+class Metrics:
+    """The counters, with their label sets fixed here so that they stay bounded."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        receipts = Counter(
+            "sensorflow_receipts",
+            "Readings answered, by the receipt's status.",
+            ["status"],
+            registry=self.registry,
+        )
+        self.stored = receipts.labels("stored")
+        self.duplicate = receipts.labels("duplicate")
+        refusals = Counter(
+            "sensorflow_refusals",
+            "What was not taken, by reason.",
+            ["reason"],
+            registry=self.registry,
+        )
+        self._refusals = {reason: refusals.labels(reason.value) for reason in Reason}
+        self.ignored_fields = Counter(
+            "sensorflow_ignored_fields",
+            "Fields of accepted readings that were no measurement.",
+            registry=self.registry,
+        )
+        self.batch_size = Histogram(
+            "sensorflow_batch_readings",
+            "Readings in one commit.",
+            buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096),
+            registry=self.registry,
+        )
+        self.commit_seconds = Histogram(
+            "sensorflow_commit_seconds",
+            "Time to make one batch durable.",
+            buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 3),
+            registry=self.registry,
+        )
+        self.queued = Gauge(
+            "sensorflow_queued_readings",
+            "Readings that wait for their commit.",
+            registry=self.registry,
+        )
+        self.subscribers = Gauge(
+            "sensorflow_subscribers", "Live subscribers now.", registry=self.registry
+        )
+        self.deliveries = Counter(
+            "sensorflow_deliveries",
+            "Frames handed to subscribers.",
+            registry=self.registry,
+        )
+        self.closed = Counter(
+            "sensorflow_closed_subscribers",
+            "Subscribers closed by the server.",
+            ["reason"],
+            registry=self.registry,
+        )
+
+    def refused(self, reason: Reason) -> None:
+        """Count one refusal."""
+        self._refusals[reason].inc()

@@ -1,0 +1,127 @@
+"""Readings: what one sensor measured at one moment, and what became of it."""
+
+import unicodedata
+from datetime import UTC, datetime, tzinfo
+from enum import IntEnum
+
+import msgspec
+
+from sensorflow.errors import Reason, Refusal
+
+KNOWN_MEASUREMENTS = ("temperature", "humidity", "pressure")
+"""Measurements known by name: °C, % and hPa. Any other name is allowed beside them."""
+
+MAX_SENSOR_ID_LENGTH = 128
+MAX_MEASUREMENTS = 64
+
+
+class Clock(IntEnum):
+    """Whose clock `recorded_at` was read from. Only a device's own time can tell duplicates."""
+
+    SERVER = 0
+    DEVICE = 1
+
+
+class Reading(msgspec.Struct, gc=False):
+    """One reading. Times are aware and in UTC; every value is finite.
+
+    `id` is None until the reading is committed; then it is its place in the one stream of all
+    readings, and so a cursor.
+    """
+
+    sensor_id: str
+    measurements: dict[str, float]
+    recorded_at: datetime
+    clock: Clock
+    received_at: datetime
+    client_ip: str | None
+    id: int | None = None
+
+
+class Stored(msgspec.Struct, gc=False, frozen=True):
+    """The reading is committed and has its id."""
+
+    reading: Reading
+
+
+class Duplicate(msgspec.Struct, gc=False, frozen=True):
+    """All that the reading says was stored before, as `reading`."""
+
+    reading: Reading
+
+
+class Conflict(msgspec.Struct, gc=False, frozen=True):
+    """The same sensor has another value for `measurement` at the same `recorded_at`: `reading`."""
+
+    reading: Reading
+    measurement: str
+
+
+class Refused(msgspec.Struct, gc=False, frozen=True):
+    """The storage refuses this one reading; its neighbours are not affected."""
+
+    refusal: Refusal
+
+
+Outcome = Stored | Duplicate | Conflict | Refused
+
+
+class CommittedBatch(msgspec.Struct, gc=False, frozen=True):
+    """Readings that became durable in one commit, in order of id, each with its wire form."""
+
+    readings: list[Reading]
+    encoded: list[bytes]
+
+
+def check_sensor_id(sensor_id: object) -> str:
+    """Return a usable sensor id, or raise a `Refusal` that says what one looks like."""
+    if type(sensor_id) is not str:
+        raise Refusal(
+            Reason.BAD_SENSOR_ID,
+            f"sensor_id must be a string of 1 to {MAX_SENSOR_ID_LENGTH} characters.",
+            field="sensor_id",
+        )
+    if not 1 <= len(sensor_id) <= MAX_SENSOR_ID_LENGTH:
+        raise Refusal(
+            Reason.BAD_SENSOR_ID,
+            f"sensor_id has {len(sensor_id)} characters; 1 to {MAX_SENSOR_ID_LENGTH} are allowed.",
+            field="sensor_id",
+        )
+    # Surrogates (Cs) cannot be encoded as UTF-8, so no database could hold them.
+    if not sensor_id.isprintable() and any(
+        unicodedata.category(character) in ("Cc", "Cs") for character in sensor_id
+    ):
+        raise Refusal(
+            Reason.BAD_SENSOR_ID,
+            "sensor_id contains a control character; use printable characters only.",
+            field="sensor_id",
+        )
+    return sensor_id
+
+
+class WireEncoder:
+    """Encodes a reading as the JSON object that receipts and live frames share.
+
+    `date_recorded` and `time_recorded` (whole seconds) are `recorded_at` in `timezone`.
+    """
+
+    def __init__(self, timezone: tzinfo) -> None:
+        self._timezone = timezone
+        self._encode = msgspec.json.Encoder().encode
+
+    def __call__(self, reading: Reading) -> bytes:
+        recorded_at = reading.recorded_at
+        local = recorded_at if self._timezone is UTC else recorded_at.astimezone(self._timezone)
+        date, time = local.isoformat(" ", "seconds")[:19].split(" ")
+        return self._encode(
+            {
+                "id": reading.id,
+                "sensor_id": reading.sensor_id,
+                **reading.measurements,
+                "recorded_at": recorded_at,
+                "received_at": reading.received_at,
+                "date_recorded": date,
+                "time_recorded": time,
+                "client_ip": reading.client_ip,
+            }
+        )

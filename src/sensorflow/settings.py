@@ -1,0 +1,177 @@
+"""Settings: the only reader of the environment and of `.env`."""
+
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Final
+from urllib.parse import urlsplit, urlunsplit
+from zoneinfo import ZoneInfo, available_timezones
+
+from dotenv import dotenv_values
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from sensorflow.errors import SettingsError
+
+PLACEHOLDER_PREFIX: Final = "SUA_CHAVE"
+"""How the example keys of the original's README begin."""
+
+SECRETS: Final = frozenset(("api_key", "api_key_ws", "admin_key"))
+SHORTEST_KEY: Final = 8
+"""Characters; below that a key can be guessed in spite of the limit on failures."""
+
+
+class LogLevel(StrEnum):
+    """The least important level that is logged."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class LogFormat(StrEnum):
+    """How a log line looks."""
+
+    CONSOLE = "console"
+    JSON = "json"
+
+
+def _known_timezone(name: str) -> str:
+    if name not in available_timezones():
+        raise ValueError(f"there is no timezone {name!r}; use a name such as America/Sao_Paulo")
+    return name
+
+
+def _usable_key(key: str | None) -> str | None:
+    if key is not None and (len(key) < SHORTEST_KEY or not key.isascii() or not key.isprintable()):
+        raise ValueError(f"a key has at least {SHORTEST_KEY} printable ASCII characters")
+    return key
+
+
+def _usable_database(url: str | None) -> str | None:
+    if url is None:
+        return None
+    scheme = urlsplit(url).scheme
+    if scheme in ("postgresql", "postgres"):
+        raise ValueError("PostgreSQL is not supported yet; leave it unset to use SQLite")
+    raise ValueError(
+        f"unknown database scheme {scheme!r}; leave it unset to use SQLite in DATA_DIR"
+    )
+
+
+def _usable_workers(workers: int) -> int:
+    if workers > 1:
+        raise ValueError("SQLite allows one writing process; set it to 1")
+    return workers
+
+
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+Key = Annotated[str | None, AfterValidator(_usable_key)]
+
+
+class Settings(BaseSettings):
+    """Every setting. The variable is the field's name in capitals."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
+    )
+
+    api_key: Key = Field(None, description="Devices send readings with it. Unset: one is made.")
+    api_key_ws: Key = Field(
+        None, description="Screens, dashboards and `/metrics` read with it. Unset: one is made."
+    )
+    admin_key: Key = Field(None, description="Changes anything. Unset: one is made.")
+    database_url: Annotated[str | None, AfterValidator(_usable_database)] = Field(
+        None, description="Unset: SQLite in `DATA_DIR`."
+    )
+    max_ws_connections_per_key: int = Field(
+        0, ge=0, description="Live connections that one key may hold at once; 0 allows any number."
+    )
+    host: str = Field("0.0.0.0", description="Address to listen on.")
+    port: int = Field(8000, ge=1, le=65535, description="Port to listen on.")
+    workers: Annotated[int, AfterValidator(_usable_workers)] = Field(
+        1, ge=1, description="Processes; SQLite allows one."
+    )
+    data_dir: Path = Field(
+        Path("./data"), description="Where the embedded database and the made keys are kept."
+    )
+    timezone: Annotated[str, AfterValidator(_known_timezone)] = Field(
+        "UTC", description="Of `date_recorded` and `time_recorded`."
+    )
+    log_level: Annotated[LogLevel, BeforeValidator(_lower)] = Field(
+        LogLevel.INFO, description="`debug`, `info`, `warning` or `error`."
+    )
+    log_format: Annotated[LogFormat, BeforeValidator(_lower)] = Field(
+        LogFormat.CONSOLE, description="`console` or `json`."
+    )
+
+    def __init__(self, **values: Any) -> None:
+        """Read the environment and `.env`; `values` win over both.
+
+        Raises `SettingsError` with one line that names the first variable that cannot be right.
+        """
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            first = error.errors(include_input=True)[0]
+            name = str(first["loc"][0])
+            message = first["msg"].removeprefix("Value error, ")
+            given = "" if name in SECRETS | {"database_url"} else f" (got {first['input']!r})"
+            raise SettingsError(f"{name.upper()}: {message}{given}") from None
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """`timezone`, ready for use."""
+        return ZoneInfo(self.timezone)
+
+    @property
+    def placeholders(self) -> list[str]:
+        """Variables that still hold an example key from the README."""
+        return [
+            name.upper()
+            for name in sorted(SECRETS)
+            if str(getattr(self, name)).upper().startswith(PLACEHOLDER_PREFIX)
+        ]
+
+
+def fields() -> dict[str, FieldInfo]:
+    """Every setting's variable and definition, in the order of documentation."""
+    return {name.upper(): field for name, field in Settings.model_fields.items()}
+
+
+def shown(settings: Settings) -> list[tuple[str, str, str]]:
+    """Each variable with its value, secrets masked, and where the value comes from."""
+    from_file = {name.upper(): value for name, value in dotenv_values(".env").items()}
+    environment = {name.upper(): value for name, value in os.environ.items()}
+    rows = []
+    for variable in fields():
+        value = getattr(settings, variable.lower())
+        source = "default"
+        if variable.lower() in settings.model_fields_set:
+            source = (
+                "environment"
+                if environment.get(variable)
+                else ".env"
+                if from_file.get(variable)
+                else "command line"
+            )
+        rows.append((variable, _masked(variable, value), source))
+    return rows
+
+
+def _masked(variable: str, value: object) -> str:
+    if value is None:
+        return "(not set)"
+    if variable.lower() in SECRETS:
+        return "********"
+    if variable == "DATABASE_URL":
+        parts = urlsplit(str(value))
+        if parts.password:
+            netloc = parts.netloc.replace(f":{parts.password}@", ":********@")
+            return urlunsplit(parts._replace(netloc=netloc))
+    return str(value)

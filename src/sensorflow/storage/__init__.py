@@ -1,0 +1,1 @@
+"""Where readings become durable. The only room that knows SQLAlchemy."""

@@ -1,0 +1,36 @@
+"""What every storage promises. `tests/contract/test_storage.py` holds each to it."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from sensorflow.readings import Outcome, Reading
+
+
+class Storage(Protocol):
+    """Durable readings in one stream, ordered by id; the order of ids is the order of commits."""
+
+    async def start(self) -> None:
+        """Bring the schema up to date and make ready. Called once, before anything else."""
+
+    async def append(self, readings: Sequence[Reading]) -> list[Outcome]:
+        """Commit the readings in one transaction; return their outcomes in the same order.
+
+        On return every reading with outcome `Stored` is durable and has its id, and ids ascend
+        in the order given. Only a device's own `recorded_at` takes part in the duplicate check,
+        which also sees the readings earlier in this batch. Calls must not overlap.
+
+        Raises `StorageUnavailable` where the storage cannot commit now, and `BatchRefused` where
+        it will never commit this batch; in both cases nothing of it was stored.
+        """
+
+    async def newest(self) -> Reading | None:
+        """The reading with the highest id."""
+
+    async def after(self, cursor: int, limit: int) -> list[Reading]:
+        """Up to `limit` readings with an id above `cursor`, in order of id."""
+
+    async def ping(self) -> None:
+        """Return if the storage answers now, else raise `StorageUnavailable`."""
+
+    async def close(self) -> None:
+        """Release everything. Idempotent."""

@@ -1,0 +1,32 @@
+"""Opening a storage, and bringing its schema up to date."""
+
+from pathlib import Path
+
+from sqlalchemy import Connection, inspect, text
+
+from sensorflow.storage.base import Storage
+from sensorflow.storage.migrations import HEAD
+
+
+def open_storage(data_dir: Path) -> Storage:
+    """The embedded storage in `data_dir`. Raises `DataDirInUse` if another process has it."""
+    from sensorflow.storage.sqlite import SqliteStorage
+
+    return SqliteStorage(data_dir)
+
+
+def upgrade(connection: Connection) -> bool:
+    """Apply the migrations that `connection`'s database lacks; tell whether there were any."""
+    if inspect(connection).has_table("alembic_version"):
+        found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+        if found == HEAD:
+            return False
+    # Loaded here because it takes longer than an ordinary start.
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", "sensorflow.storage:migrations")
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+    return True

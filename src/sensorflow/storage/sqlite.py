@@ -1,0 +1,319 @@
+"""The embedded storage: one SQLite file, WAL, every commit flushed to disk.
+
+One thread owns the writing connection, so a batch costs one hop between threads however many
+statements it needs; reads have connections and threads of their own and never wait for it.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final, TypeVar, TypeVarTuple
+
+import msgspec
+from sqlalchemy import create_engine, event
+from sqlalchemy.exc import DBAPIError
+
+from sensorflow.errors import BatchRefused, DataDirInUse, StorageUnavailable
+from sensorflow.readings import KNOWN_MEASUREMENTS, Clock, Outcome, Reading, Stored
+from sensorflow.storage import engine
+from sensorflow.storage.duplicates import compare
+
+FILE_NAME: Final = "sensorflow.db"
+LOCK_NAME: Final = "sensorflow.lock"
+
+_READ_THREADS: Final = 2
+_SENSORS_KEPT: Final = 100_000  # about 20 MB; a sensor beyond it costs a look-up
+_BUSY_TIMEOUT: Final = 2.0  # seconds; only backup tools compete for this file
+_ROWS_PER_STATEMENT: Final = 256  # times 10 columns, well below SQLite's 32,766 variables
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+_INSERT_SENSORS: Final = "INSERT INTO sensors (sensor_id, first_seen) VALUES "
+_INSERT_READINGS: Final = (
+    "INSERT INTO readings (id, sensor, recorded_at, clock, received_at,"
+    " temperature, humidity, pressure, extra, client_ip) VALUES "
+)
+_SELECT_READINGS: Final = (
+    "SELECT r.id, s.sensor_id, r.recorded_at, r.clock, r.received_at,"
+    " r.temperature, r.humidity, r.pressure, r.extra, r.client_ip"
+    " FROM readings r JOIN sensors s ON s.id = r.sensor "
+)
+
+# What a value can do wrong on its way into SQLite; everything else is SQLite's own trouble.
+_FAULTS_OF_THE_BATCH: Final = (
+    sqlite3.IntegrityError,
+    sqlite3.DataError,
+    sqlite3.InterfaceError,
+    sqlite3.ProgrammingError,
+    OverflowError,
+    UnicodeEncodeError,
+)
+
+T = TypeVar("T")
+Arguments = TypeVarTuple("Arguments")
+
+
+class _Sensor(msgspec.Struct, gc=False):
+    id: int
+    latest: int
+    """The newest recorded_at from the device's clock; anything newer cannot be a duplicate."""
+
+
+class SqliteStorage:
+    """Implements `storage.base.Storage`. Holds the lock on `data_dir` from creation to close."""
+
+    def __init__(self, data_dir: Path) -> None:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        self._lock = os.open(data_dir / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(self._lock)
+            raise DataDirInUse(
+                f"another sensorflow process is using DATA_DIR {data_dir}; stop it first, "
+                "or give this one a DATA_DIR of its own."
+            ) from None
+        self._engine = create_engine(
+            f"sqlite+pysqlite:///{data_dir / FILE_NAME}",
+            pool_size=_READ_THREADS + 1,
+            max_overflow=0,
+            isolation_level="AUTOCOMMIT",
+            connect_args={"timeout": _BUSY_TIMEOUT, "check_same_thread": False},
+        )
+        event.listen(self._engine, "connect", _configure)
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="sqlite-writer")
+        self._readers = ThreadPoolExecutor(_READ_THREADS, thread_name_prefix="sqlite-reader")
+        self._sensors: dict[str, _Sensor] = {}
+        self._last_id = 0
+        self._cursor: sqlite3.Cursor | None = None
+        self._closed = False
+
+    async def start(self) -> None:
+        await self._run(self._writer, self._start)
+
+    async def append(self, readings: Sequence[Reading]) -> list[Outcome]:
+        return await self._run(self._writer, self._append, readings)
+
+    async def newest(self) -> Reading | None:
+        found = await self._run(self._readers, self._select, "ORDER BY r.id DESC LIMIT 1", ())
+        return found[0] if found else None
+
+    async def after(self, cursor: int, limit: int) -> list[Reading]:
+        tail = "WHERE r.id > ? ORDER BY r.id LIMIT ?"
+        return await self._run(self._readers, self._select, tail, (cursor, limit))
+
+    async def ping(self) -> None:
+        await self._run(self._readers, self._select, "WHERE r.id = ?", (0,))
+
+    async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        await asyncio.to_thread(self._close)
+
+    async def _run(
+        self, executor: ThreadPoolExecutor, call: Callable[[*Arguments], T], *args: *Arguments
+    ) -> T:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(executor, call, *args)
+        except (sqlite3.Error, DBAPIError) as error:
+            raise StorageUnavailable(str(getattr(error, "orig", error))) from error
+
+    def _start(self) -> None:
+        with self._engine.connect() as connection:
+            engine.upgrade(connection)
+        # Detached from the pool: all writing goes through this one connection until the end.
+        pooled = self._engine.raw_connection()
+        driver = pooled.driver_connection
+        pooled.detach()
+        assert isinstance(driver, sqlite3.Connection)
+        self._cursor = driver.cursor()
+        self._recover()
+
+    def _recover(self) -> None:
+        """Forget what a failed transaction may have left in memory."""
+        self._sensors.clear()
+        row = self._writing.execute(
+            "SELECT seq FROM sqlite_sequence WHERE name = 'readings'"
+        ).fetchone()
+        self._last_id = row[0] if row else 0
+
+    @property
+    def _writing(self) -> sqlite3.Cursor:
+        assert self._cursor is not None, "append before start"
+        return self._cursor
+
+    def _append(self, readings: Sequence[Reading]) -> list[Outcome]:
+        cursor = self._writing
+        cursor.execute("BEGIN IMMEDIATE")
+        try:
+            outcomes = self._insert(cursor, readings)
+            cursor.execute("COMMIT")
+        except BaseException as error:
+            # A failed COMMIT or a full disk may have ended the transaction already.
+            with contextlib.suppress(sqlite3.Error):
+                cursor.execute("ROLLBACK")
+            for reading in readings:
+                reading.id = None
+            self._recover()
+            if isinstance(error, _FAULTS_OF_THE_BATCH):
+                raise BatchRefused(str(error)) from error
+            raise
+        return outcomes
+
+    def _insert(self, cursor: sqlite3.Cursor, readings: Sequence[Reading]) -> list[Outcome]:
+        self._know_sensors(cursor, readings)
+        outcomes: list[Outcome] = []
+        rows: list[Any] = []
+        at_device_time: dict[tuple[int, int], list[Reading]] = {}
+        next_id = self._last_id + 1
+        for reading in readings:
+            sensor = self._sensors[reading.sensor_id]
+            recorded_at = (reading.recorded_at - _EPOCH) // _MICROSECOND
+            if reading.clock is Clock.DEVICE:
+                batched = at_device_time.setdefault((sensor.id, recorded_at), [])
+                if recorded_at > sensor.latest:
+                    sensor.latest = recorded_at
+                else:
+                    earlier = self._at_device_time(cursor, sensor.id, recorded_at)
+                    verdict = compare(reading, [*earlier, *batched])
+                    if verdict is not None:
+                        outcomes.append(verdict)
+                        continue
+                batched.append(reading)
+            reading.id = next_id
+            next_id += 1
+            rows += _row(reading, sensor.id, recorded_at)
+            outcomes.append(Stored(reading))
+        _insert_rows(cursor, _INSERT_READINGS, rows, columns=10)
+        self._last_id = next_id - 1
+        return outcomes
+
+    def _know_sensors(self, cursor: sqlite3.Cursor, readings: Sequence[Reading]) -> None:
+        """Have every sensor of the batch in memory, creating those heard for the first time."""
+        known = self._sensors
+        missing: dict[str, int] = {}
+        for reading in readings:
+            if reading.sensor_id not in known and reading.sensor_id not in missing:
+                missing[reading.sensor_id] = (reading.received_at - _EPOCH) // _MICROSECOND
+        if not missing:
+            return
+        if len(known) + len(missing) > _SENSORS_KEPT:
+            wanted = {reading.sensor_id for reading in readings}
+            self._sensors = known = {name: known[name] for name in wanted & known.keys()}
+        # As one JSON array, so that any number of names fits one prepared statement.
+        names = msgspec.json.encode(list(missing)).decode()
+        for name, pk, latest in cursor.execute(
+            "SELECT sensor_id, id,"
+            " (SELECT max(recorded_at) FROM readings WHERE sensor = sensors.id)"
+            " FROM sensors WHERE sensor_id IN (SELECT value FROM json_each(?))",
+            (names,),
+        ):
+            known[name] = _Sensor(pk, latest or 0)
+            del missing[name]
+        if missing:
+            _insert_rows(cursor, _INSERT_SENSORS, [x for pair in missing.items() for x in pair], 2)
+            for name, pk in cursor.execute(
+                "SELECT sensor_id, id FROM sensors"
+                " WHERE sensor_id IN (SELECT value FROM json_each(?))",
+                (msgspec.json.encode(list(missing)).decode(),),
+            ):
+                known[name] = _Sensor(pk, 0)
+
+    def _at_device_time(
+        self, cursor: sqlite3.Cursor, sensor: int, recorded_at: int
+    ) -> list[Reading]:
+        rows = cursor.execute(
+            _SELECT_READINGS
+            + "WHERE r.sensor = ? AND r.recorded_at = ? AND r.clock = ? ORDER BY r.id",
+            (sensor, recorded_at, Clock.DEVICE),
+        )
+        return [_reading(row) for row in rows]
+
+    def _select(self, tail: str, parameters: Sequence[int]) -> list[Reading]:
+        with self._engine.connect() as connection:
+            rows = connection.exec_driver_sql(_SELECT_READINGS + tail, tuple(parameters))
+            return [_reading(row) for row in rows]
+
+    def _close(self) -> None:
+        self._writer.shutdown()
+        self._readers.shutdown()
+        if self._cursor is not None:
+            self._cursor.connection.close()
+        self._engine.dispose()
+        os.close(self._lock)
+
+
+def _configure(connection: Any, _record: object) -> None:
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _insert_rows(cursor: sqlite3.Cursor, insert: str, values: list[Any], columns: int) -> None:
+    """Insert all rows with few statements whose texts repeat.
+
+    One statement of many rows lets go of the interpreter lock once, where `executemany` does so
+    once a row and then waits for the event loop each time. Sizes are powers of two, so that a
+    handful of prepared statements serves every batch.
+    """
+    row = "(" + "?," * (columns - 1) + "?)"
+    left = len(values) // columns
+    start = 0
+    size = _ROWS_PER_STATEMENT
+    while left:
+        while size > left:
+            size //= 2
+        stop = start + size * columns
+        cursor.execute(insert + ",".join([row] * size), values[start:stop])
+        start = stop
+        left -= size
+
+
+def _row(reading: Reading, sensor: int, recorded_at: int) -> tuple[Any, ...]:
+    measurements = reading.measurements
+    extra = {n: v for n, v in measurements.items() if n not in KNOWN_MEASUREMENTS}
+    received_at = (
+        recorded_at
+        if reading.received_at is reading.recorded_at
+        else (reading.received_at - _EPOCH) // _MICROSECOND
+    )
+    return (
+        reading.id,
+        sensor,
+        recorded_at,
+        reading.clock,
+        received_at,
+        measurements.get("temperature"),
+        measurements.get("humidity"),
+        measurements.get("pressure"),
+        msgspec.json.encode(extra).decode() if extra else None,
+        reading.client_ip,
+    )
+
+
+def _reading(row: Iterable[Any]) -> Reading:
+    pk, sensor_id, recorded_at, clock, received_at, *known, extra, client_ip = row
+    measurements = {
+        name: value
+        for name, value in zip(KNOWN_MEASUREMENTS, known, strict=True)
+        if value is not None
+    }
+    if extra is not None:
+        measurements |= msgspec.json.decode(extra, type=dict[str, float])
+    return Reading(
+        sensor_id,
+        measurements,
+        _EPOCH + recorded_at * _MICROSECOND,
+        Clock(clock),
+        _EPOCH + received_at * _MICROSECOND,
+        client_ip,
+        pk,
+    )

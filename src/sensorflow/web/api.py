@@ -1,0 +1,144 @@
+"""The routes that need no speed: health, metrics, browser sessions, the page."""
+
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Annotated, Any, Final
+
+from fastapi import Depends, FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.exceptions import HTTPException
+
+from sensorflow import __version__
+from sensorflow.errors import Reason, Refusal, StorageUnavailable
+from sensorflow.keys.keyring import Scope
+from sensorflow.keys.sessions import LIFETIME
+from sensorflow.metrics import Metrics
+from sensorflow.web.gate import SESSION_COOKIE, Gate
+from sensorflow.web.openapi import describe
+from sensorflow.web.page import add_page
+from sensorflow.web.problems import problem
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+Check = Callable[[], Awaitable[None]]
+
+_REASONS: Final = {
+    404: (Reason.NOT_FOUND, "There is nothing at this path; /docs lists what there is."),
+    405: (Reason.METHOD_NOT_ALLOWED, "This path does not take that method; see /docs."),
+}
+
+
+def create_api(gate: Gate, metrics: Metrics, storage_answers: Check, lifespan: Lifespan) -> FastAPI:
+    """FastAPI's part of the edge. `storage_answers` raises `StorageUnavailable` if it does not."""
+    app = FastAPI(
+        title="SensorFlow Server",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    app.openapi = lambda: describe(app)  # type: ignore[method-assign]
+    _add_problems(app, metrics)
+    _add_health(app, storage_answers)
+    _add_sessions(app, gate)
+
+    @app.get("/metrics", tags=["operation"], summary="Counters in Prometheus' text format")
+    async def metrics_text(_: Annotated[None, Depends(_reader(gate))]) -> Response:
+        return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+    add_page(app)
+    return app
+
+
+def _reader(gate: Gate) -> Callable[[Request], Awaitable[None]]:
+    async def require_reader(request: Request) -> None:
+        gate.require(request.scope, Scope.READ, dict(request.scope["headers"]), url_key=False)
+
+    return require_reader
+
+
+def _add_health(app: FastAPI, storage_answers: Check) -> None:
+    @app.get("/healthz", tags=["operation"], summary="The process lives")
+    async def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @app.get(
+        "/readyz",
+        tags=["operation"],
+        summary="Readings can be stored now",
+        responses={503: {"description": "They cannot."}},
+    )
+    async def readyz() -> JSONResponse:
+        try:
+            await storage_answers()
+        except StorageUnavailable:
+            return JSONResponse({"status": "unavailable", "storage": "unavailable"}, 503)
+        return JSONResponse({"status": "ok", "storage": "ok"})
+
+
+def _add_sessions(app: FastAPI, gate: Gate) -> None:
+    @app.post(
+        "/api/session",
+        tags=["page"],
+        status_code=204,
+        summary="Sign a browser in with the read key",
+    )
+    async def sign_in(request: Request) -> Response:
+        gate.require(request.scope, Scope.READ, dict(request.scope["headers"]), url_key=False)
+        response = Response(status_code=204)
+        response.set_cookie(
+            SESSION_COOKIE,
+            gate.open_session(),
+            max_age=LIFETIME,
+            httponly=True,
+            samesite="strict",
+            secure=request.url.scheme == "https",
+        )
+        return response
+
+    @app.get(
+        "/api/session", tags=["page"], status_code=204, summary="Whether this browser is signed in"
+    )
+    async def session(request: Request) -> Response:
+        if not gate.has_session(dict(request.scope["headers"])):
+            raise Refusal(Reason.KEY_MISSING, "This browser is not signed in.")
+        return Response(status_code=204)
+
+    @app.delete("/api/session", tags=["page"], status_code=204, summary="Sign a browser out")
+    async def sign_out() -> Response:
+        response = Response(status_code=204)
+        response.delete_cookie(SESSION_COOKIE, httponly=True, samesite="strict")
+        return response
+
+
+def _add_problems(app: FastAPI, metrics: Metrics) -> None:
+    """Give every error of FastAPI's part the one body shape."""
+
+    def respond(refusal: Refusal, headers: dict[str, str] | None = None) -> Response:
+        metrics.refused(refusal.reason)
+        status, raw, body = problem(refusal)
+        response = Response(body, status, headers)
+        response.raw_headers[:0] = raw
+        return response
+
+    @app.exception_handler(Refusal)
+    async def refused(_: Request, error: Refusal) -> Response:
+        return respond(error)
+
+    @app.exception_handler(HTTPException)
+    async def http_error(_: Request, error: HTTPException) -> Response:
+        reason, detail = _REASONS.get(
+            error.status_code, (Reason.BAD_REQUEST, f"The request is refused: {error.detail}.")
+        )
+        return respond(Refusal(reason, detail), dict(error.headers or {}))
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> Response:
+        first: dict[str, Any] = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"][1:])
+        return respond(Refusal(Reason.BAD_REQUEST, f"{field}: {first['msg']}.", field=field))
+
+    @app.exception_handler(Exception)
+    async def unforeseen(_request: Request, _error: Exception) -> Response:
+        return respond(Refusal(Reason.INTERNAL_ERROR, "The server failed; its log says why."))

@@ -1,0 +1,35 @@
+"""The ASGI names and answers that the bare endpoints share."""
+
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any
+
+from sensorflow.errors import Refusal
+from sensorflow.metrics import Metrics
+from sensorflow.web.problems import problem
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
+
+
+def client_address(scope: Scope) -> str | None:
+    """The peer's address; None on a Unix socket."""
+    client = scope.get("client")
+    return client[0] if client else None
+
+
+async def respond(send: Send, status: int, headers: Headers, body: bytes) -> None:
+    """Send one whole response."""
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def refuse(
+    send: Send, metrics: Metrics, refusal: Refusal, extra: Iterable[tuple[bytes, bytes]] = ()
+) -> None:
+    """Count a refusal and tell it, once: every refusal over HTTP leaves through here."""
+    metrics.refused(refusal.reason)
+    status, headers, body = problem(refusal)
+    await respond(send, status, [*headers, *extra], body)

@@ -1,0 +1,118 @@
+"""Who may do what: keys from the request, checked against the keyring."""
+
+from collections.abc import Mapping
+from http.cookies import CookieError, SimpleCookie
+from math import ceil
+from typing import Final
+from urllib.parse import parse_qsl, urlsplit
+
+from sensorflow.errors import Reason, Refusal
+from sensorflow.keys.keyring import VARIABLES, Keyring, Scope, digest
+from sensorflow.keys.limits import FailureLimit
+from sensorflow.keys.sessions import Sessions
+from sensorflow.web import asgi
+
+SESSION_COOKIE: Final = "sensorflow_session"
+SESSION_IDENTITY: Final = b"session"
+"""All browser sessions count as one holder: they all stand for the one read key."""
+
+_DOES: Final = {
+    Scope.INGEST: "send readings",
+    Scope.READ: "read",
+    Scope.ADMIN: "change anything",
+}
+
+
+class Gate:
+    """Lets a request through for one scope, or raises the `Refusal` that says why not."""
+
+    def __init__(self, keyring: Keyring, failures: FailureLimit, sessions: Sessions) -> None:
+        self._keyring = keyring
+        self._failures = failures
+        self._sessions = sessions
+
+    def require(
+        self, scope: asgi.Scope, needed: Scope, headers: Mapping[bytes, bytes], *, url_key: bool
+    ) -> bytes:
+        """Return what identifies the key's holder.
+
+        The key is taken from `X-API-Key`, else `Authorization: Bearer`, else, with `url_key`,
+        from `?api-key=`.
+        """
+        key = headers.get(b"x-api-key") or _bearer(headers)
+        if not key and url_key and scope["query_string"]:
+            key = _query_key(scope["query_string"])
+        address = asgi.client_address(scope) or ""
+        if not key:
+            raise Refusal(
+                Reason.KEY_MISSING,
+                f"No API key was sent; put the {VARIABLES[needed]} into the X-API-Key header.",
+            )
+        wait = self._failures.wait(address)
+        identity = digest(key)
+        if wait and not self._failures.proven(address, identity):
+            raise Refusal(
+                Reason.TOO_MANY_FAILED_KEYS,
+                "Too many wrong keys came from this address; wait, then send the right one.",
+                retry_after=ceil(wait),
+            )
+        scopes = self._keyring.scopes(identity)
+        if needed in scopes:
+            self._failures.succeeded(address, identity)
+            return identity
+        if scopes:
+            raise Refusal(
+                Reason.KEY_NOT_ALLOWED,
+                f"This key is known, but it may not {_DOES[needed]}; use the {VARIABLES[needed]}.",
+            )
+        self._failures.failed(address)
+        raise Refusal(
+            Reason.KEY_UNKNOWN,
+            f"The API key is wrong; compare it with the server's {VARIABLES[needed]}.",
+        )
+
+    def require_reader(self, scope: asgi.Scope, headers: Mapping[bytes, bytes]) -> bytes:
+        """Let through who may read: by key, or by a browser session of our own origin."""
+        has_key = (
+            b"x-api-key" in headers
+            or b"authorization" in headers
+            or b"api-key" in scope["query_string"]
+        )
+        if has_key or not self.has_session(headers):
+            return self.require(scope, Scope.READ, headers, url_key=True)
+        if not _own_origin(headers):
+            raise Refusal(
+                Reason.FOREIGN_ORIGIN,
+                "A browser session is good for this server's own page only; other origins send "
+                "the API_KEY_WS.",
+            )
+        return SESSION_IDENTITY
+
+    def has_session(self, headers: Mapping[bytes, bytes]) -> bool:
+        """Whether the request carries a session of ours that is still good."""
+        try:
+            cookie = SimpleCookie(headers.get(b"cookie", b"").decode("latin-1"))
+        except CookieError:
+            return False
+        return SESSION_COOKIE in cookie and self._sessions.verify(cookie[SESSION_COOKIE].value)
+
+    def open_session(self) -> str:
+        """A token for who has just shown the read key."""
+        return self._sessions.issue()
+
+
+def _bearer(headers: Mapping[bytes, bytes]) -> bytes | None:
+    kind, _, key = headers.get(b"authorization", b"").partition(b" ")
+    return key.strip() if kind.lower() == b"bearer" else None
+
+
+def _query_key(query: bytes) -> bytes | None:
+    for name, value in parse_qsl(query.decode("latin-1"), encoding="latin-1"):
+        if name == "api-key":
+            return value.encode("latin-1")
+    return None
+
+
+def _own_origin(headers: Mapping[bytes, bytes]) -> bool:
+    origin = urlsplit(headers.get(b"origin", b"").decode("latin-1"))
+    return origin.netloc != "" and origin.netloc == headers.get(b"host", b"").decode("latin-1")
