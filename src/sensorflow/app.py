@@ -70,6 +70,7 @@ class Application:
     """What `serve` needs of a wired application."""
 
     asgi: Edge
+    metrics: Metrics
     made_keys: Mapping[Scope, str]
     """Keys made just now: to be shown once, to nobody but the operator."""
 
@@ -112,7 +113,7 @@ def create_app(
         fallback=api,
         metrics=metrics,
     )
-    return Application(edge, made_keys)
+    return Application(edge, metrics, made_keys)
 
 
 @asynccontextmanager

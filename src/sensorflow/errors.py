@@ -37,7 +37,8 @@ class Reason(StrEnum):
     WRONG_CONTENT_TYPE = "wrong_content_type"
     WRONG_CONTENT_ENCODING = "wrong_content_encoding"
     BODY_TOO_LARGE = "body_too_large"
-    BODY_TIMEOUT = "body_timeout"
+    HEAD_TOO_LARGE = "head_too_large"
+    REQUEST_TIMEOUT = "request_timeout"
     BAD_REQUEST = "bad_request"
 
     QUEUE_FULL = "queue_full"

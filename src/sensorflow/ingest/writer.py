@@ -93,6 +93,8 @@ class Writer:
         self._queued = 0
         self._wake = asyncio.Event()
         self._closing = False
+        # Asking for the running loop costs a system call each time on Python 3.11.
+        self._loop: asyncio.AbstractEventLoop | None = None
         metrics.queued.set_function(lambda: self._queued)
 
     def submit(self, readings: Sequence[Reading]) -> asyncio.Future[list[Answer]]:
@@ -113,7 +115,7 @@ class Writer:
                 "More readings arrive than can be stored; send this one again in a moment.",
                 retry_after=RETRY_AFTER_QUEUE_FULL,
             )
-        answer: asyncio.Future[list[Answer]] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[list[Answer]] = asyncio.Future(loop=self._loop)
         self._entries.append(_Entry(readings, answer))
         self._queued += len(readings)
         self._wake.set()
@@ -121,6 +123,7 @@ class Writer:
 
     async def run(self) -> None:
         """Commit batch after batch until `close`, then what is still queued, and return."""
+        self._loop = asyncio.get_running_loop()
         while True:
             if not self._entries:
                 if self._closing:

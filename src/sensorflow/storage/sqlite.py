@@ -31,14 +31,15 @@ _READ_THREADS: Final = 2
 _SENSORS_KEPT: Final = 100_000  # about 20 MB; a sensor beyond it costs a look-up
 _BUSY_TIMEOUT: Final = 2.0  # seconds; only backup tools compete for this file
 _ROWS_PER_STATEMENT: Final = 256  # times 10 columns, well below SQLite's 32,766 variables
+_READING_COLUMNS: Final = 10
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
-_INSERT_SENSORS: Final = "INSERT INTO sensors (sensor_id, first_seen) VALUES "
+_INSERT_SENSORS: Final = "INSERT INTO sensors (sensor_id, first_seen)"
 _INSERT_READINGS: Final = (
     "INSERT INTO readings (id, sensor, recorded_at, clock, received_at,"
-    " temperature, humidity, pressure, extra, client_ip) VALUES "
+    " temperature, humidity, pressure, extra, client_ip)"
 )
 _SELECT_READINGS: Final = (
     "SELECT r.id, s.sensor_id, r.recorded_at, r.clock, r.received_at,"
@@ -152,10 +153,8 @@ class SqliteStorage:
 
     def _append(self, readings: Sequence[Reading]) -> list[Outcome]:
         cursor = self._writing
-        cursor.execute("BEGIN IMMEDIATE")
         try:
-            outcomes = self._insert(cursor, readings)
-            cursor.execute("COMMIT")
+            return self._commit(cursor, readings)
         except BaseException as error:
             # A failed COMMIT or a full disk may have ended the transaction already.
             with contextlib.suppress(sqlite3.Error):
@@ -166,10 +165,24 @@ class SqliteStorage:
             if isinstance(error, _FAULTS_OF_THE_BATCH):
                 raise BatchRefused(str(error)) from error
             raise
+
+    def _commit(self, cursor: sqlite3.Cursor, readings: Sequence[Reading]) -> list[Outcome]:
+        in_transaction = self._know_sensors(cursor, readings)
+        outcomes, rows = self._judge(cursor, readings)
+        if len(rows) > _ROWS_PER_STATEMENT * _READING_COLUMNS and not in_transaction:
+            cursor.execute("BEGIN IMMEDIATE")
+            in_transaction = True
+        # A single INSERT commits by itself: two waits for the interpreter lock less.
+        _insert_rows(cursor, _INSERT_READINGS, rows, _READING_COLUMNS)
+        if in_transaction:
+            cursor.execute("COMMIT")
+        self._last_id += len(rows) // _READING_COLUMNS
         return outcomes
 
-    def _insert(self, cursor: sqlite3.Cursor, readings: Sequence[Reading]) -> list[Outcome]:
-        self._know_sensors(cursor, readings)
+    def _judge(
+        self, cursor: sqlite3.Cursor, readings: Sequence[Reading]
+    ) -> tuple[list[Outcome], list[Any]]:
+        """The readings' outcomes, and the values of the rows to insert, one row after another."""
         outcomes: list[Outcome] = []
         rows: list[Any] = []
         at_device_time: dict[tuple[int, int], list[Reading]] = {}
@@ -192,19 +205,21 @@ class SqliteStorage:
             next_id += 1
             rows += _row(reading, sensor.id, recorded_at)
             outcomes.append(Stored(reading))
-        _insert_rows(cursor, _INSERT_READINGS, rows, columns=10)
-        self._last_id = next_id - 1
-        return outcomes
+        return outcomes, rows
 
-    def _know_sensors(self, cursor: sqlite3.Cursor, readings: Sequence[Reading]) -> None:
-        """Have every sensor of the batch in memory, creating those heard for the first time."""
+    def _know_sensors(self, cursor: sqlite3.Cursor, readings: Sequence[Reading]) -> bool:
+        """Have every sensor of the batch in memory.
+
+        Those heard for the first time are created, in a transaction that the caller has to end:
+        then the answer is True.
+        """
         known = self._sensors
         missing: dict[str, int] = {}
         for reading in readings:
             if reading.sensor_id not in known and reading.sensor_id not in missing:
                 missing[reading.sensor_id] = (reading.received_at - _EPOCH) // _MICROSECOND
         if not missing:
-            return
+            return False
         if len(known) + len(missing) > _SENSORS_KEPT:
             wanted = {reading.sensor_id for reading in readings}
             self._sensors = known = {name: known[name] for name in wanted & known.keys()}
@@ -218,14 +233,16 @@ class SqliteStorage:
         ):
             known[name] = _Sensor(pk, latest or 0)
             del missing[name]
-        if missing:
-            _insert_rows(cursor, _INSERT_SENSORS, [x for pair in missing.items() for x in pair], 2)
-            for name, pk in cursor.execute(
-                "SELECT sensor_id, id FROM sensors"
-                " WHERE sensor_id IN (SELECT value FROM json_each(?))",
-                (msgspec.json.encode(list(missing)).decode(),),
-            ):
-                known[name] = _Sensor(pk, 0)
+        if not missing:
+            return False
+        cursor.execute("BEGIN IMMEDIATE")
+        _insert_rows(cursor, _INSERT_SENSORS, [x for pair in missing.items() for x in pair], 2)
+        for name, pk in cursor.execute(
+            "SELECT sensor_id, id FROM sensors WHERE sensor_id IN (SELECT value FROM json_each(?))",
+            (msgspec.json.encode(list(missing)).decode(),),
+        ):
+            known[name] = _Sensor(pk, 0)
+        return True
 
     def _at_device_time(
         self, cursor: sqlite3.Cursor, sensor: int, recorded_at: int
@@ -258,23 +275,25 @@ def _configure(connection: Any, _record: object) -> None:
 
 
 def _insert_rows(cursor: sqlite3.Cursor, insert: str, values: list[Any], columns: int) -> None:
-    """Insert all rows with few statements whose texts repeat.
+    """Insert all rows with as few statements as possible, of few different texts.
 
-    One statement of many rows lets go of the interpreter lock once, where `executemany` does so
-    once a row and then waits for the event loop each time. Sizes are powers of two, so that a
-    handful of prepared statements serves every batch.
+    Each statement lets go of the interpreter lock and then has to wait for the busy event loop
+    to get it back; `executemany` would do so for every row. So a batch is one statement, padded
+    to a power of two with rows of NULLs that its WHERE drops: nine prepared statements serve
+    every batch.
     """
     row = "(" + "?," * (columns - 1) + "?)"
-    left = len(values) // columns
-    start = 0
-    size = _ROWS_PER_STATEMENT
-    while left:
-        while size > left:
-            size //= 2
-        stop = start + size * columns
-        cursor.execute(insert + ",".join([row] * size), values[start:stop])
-        start = stop
-        left -= size
+    step = _ROWS_PER_STATEMENT * columns
+    for start in range(0, len(values), step):
+        part = values[start : start + step]
+        rows = len(part) // columns
+        size = 1 << (rows - 1).bit_length()
+        part += [None] * ((size - rows) * columns)
+        many = ",".join([row] * size)
+        cursor.execute(
+            f"{insert} SELECT * FROM (VALUES {many}) WHERE column1 IS NOT NULL",  # noqa: S608
+            part,
+        )
 
 
 def _row(reading: Reading, sensor: int, recorded_at: int) -> tuple[Any, ...]:

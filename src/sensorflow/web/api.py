@@ -119,7 +119,7 @@ def _add_problems(app: FastAPI, metrics: Metrics) -> None:
         metrics.refused(refusal.reason)
         status, raw, body = problem(refusal)
         response = Response(body, status, headers)
-        response.raw_headers[:0] = raw
+        response.raw_headers += [header for header in raw if header[0] != b"content-length"]
         return response
 
     @app.exception_handler(Refusal)

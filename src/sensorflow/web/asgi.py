@@ -1,7 +1,7 @@
 """The ASGI names and answers that the bare endpoints share."""
 
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from typing import Any
+from typing import Any, Final
 
 from sensorflow.errors import Refusal
 from sensorflow.metrics import Metrics
@@ -13,6 +13,13 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
+WHOLE_RESPONSE: Final = "sensorflow.whole_response"
+"""The ASGI extension by which a server sends a response in one write.
+
+`{"respond": (status, headers, body) -> bool}`: headers must hold the content-length; False where
+the connection cannot take it now, and the ordinary messages have to be sent.
+"""
+
 
 def client_address(scope: Scope) -> str | None:
     """The peer's address; None on a Unix socket."""
@@ -20,16 +27,23 @@ def client_address(scope: Scope) -> str | None:
     return client[0] if client else None
 
 
-async def respond(send: Send, status: int, headers: Headers, body: bytes) -> None:
-    """Send one whole response."""
+async def respond(scope: Scope, send: Send, status: int, headers: Headers, body: bytes) -> None:
+    """Send one whole response, in one write where the server offers the extension."""
+    extension = scope.get("extensions", {}).get(WHOLE_RESPONSE)
+    if extension is not None and extension["respond"](status, headers, body):
+        return
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 
 async def refuse(
-    send: Send, metrics: Metrics, refusal: Refusal, extra: Iterable[tuple[bytes, bytes]] = ()
+    scope: Scope,
+    send: Send,
+    metrics: Metrics,
+    refusal: Refusal,
+    extra: Iterable[tuple[bytes, bytes]] = (),
 ) -> None:
     """Count a refusal and tell it, once: every refusal over HTTP leaves through here."""
     metrics.refused(refusal.reason)
     status, headers, body = problem(refusal)
-    await respond(send, status, [*headers, *extra], body)
+    await respond(scope, send, status, [*headers, *extra], body)

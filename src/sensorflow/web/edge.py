@@ -56,4 +56,4 @@ class UpgradeRequired:
             "Connection.",
         )
         upgrade = [(b"upgrade", b"websocket"), (b"connection", b"upgrade")]
-        await asgi.refuse(send, self._metrics, refusal, upgrade)
+        await asgi.refuse(scope, send, self._metrics, refusal, upgrade)

@@ -4,7 +4,6 @@ It is dispatched ahead of FastAPI's router, whose routing, validation and depend
 would cost more than everything this endpoint does; `web.openapi` describes it in /docs.
 """
 
-import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final
@@ -19,9 +18,6 @@ from sensorflow.web.gate import Gate
 
 MAX_BODY: Final = 65_536
 """Bytes; a reading with 64 measurements of the longest names needs a tenth of it."""
-
-BODY_TIMEOUT: Final = 10.0
-"""Seconds from the end of the headers to the end of the body."""
 
 _STATUS: Final = {Status.STORED: 201, Status.DUPLICATE: 200}
 _SUFFIX: Final = {status: f',"status":"{status.value}"}}'.encode() for status in Status}
@@ -41,14 +37,13 @@ class IngestEndpoint:
             receipt = await self._ingest(scope, receive)
         except Refusal as refusal:
             allow = [(b"allow", b"POST")] if refusal.reason is Reason.METHOD_NOT_ALLOWED else []
-            # What is left of a body that came too slowly would be taken for the next request.
-            close = [(b"connection", b"close")] if refusal.reason is Reason.BODY_TIMEOUT else []
-            await asgi.refuse(send, self._metrics, refusal, [*allow, *close])
+            await asgi.refuse(scope, send, self._metrics, refusal, allow)
             return
         except _Disconnected:
             return
         body = receipt.encoded[:-1] + _SUFFIX[receipt.status]
         await asgi.respond(
+            scope,
             send,
             _STATUS[receipt.status],
             [_JSON, (b"content-length", b"%d" % len(body))],
@@ -97,34 +92,16 @@ def _check_headers(headers: Mapping[bytes, bytes]) -> None:
 
 
 async def _read_body(receive: asgi.Receive) -> bytes:
-    try:
-        async with asyncio.timeout(BODY_TIMEOUT):
-            message = await receive()
-            if message["type"] == "http.request" and not message.get("more_body"):
-                body: bytes = message["body"]
-            else:
-                body = await _read_rest(message, receive)
-    except TimeoutError:
-        raise Refusal(
-            Reason.BODY_TIMEOUT,
-            f"The body did not arrive within {BODY_TIMEOUT:.0f} s; check Content-Length.",
-        ) from None
-    if len(body) > MAX_BODY:
-        raise _too_large()
-    return body
-
-
-async def _read_rest(message: Mapping[str, object], receive: asgi.Receive) -> bytes:
-    body = bytearray()
+    body: bytes = b""
     while True:
+        message = await receive()
         if message["type"] == "http.disconnect":
             raise _Disconnected
-        body += message.get("body", b"")  # type: ignore[arg-type]
+        body += message["body"]
         if len(body) > MAX_BODY:
             raise _too_large()
         if not message.get("more_body"):
-            return bytes(body)
-        message = await receive()
+            return body
 
 
 def _too_large() -> Refusal:

@@ -117,7 +117,7 @@ _REFUSALS: Final = {
     "401": "The key is missing or wrong.",
     "403": "The key is known, but not for sending readings.",
     "405": "Readings are sent with POST.",
-    "408": "The body did not arrive in time.",
+    "408": "The request did not arrive in time.",
     "409": "The sensor said something else of the same moment before; the first value stays.",
     "413": "The body is too large.",
     "415": "The body's content type or encoding is not JSON.",
