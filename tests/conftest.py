@@ -1,0 +1,40 @@
+"""Options of the whole suite."""
+
+import os
+import resource
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="fault and fuzz tests in full counts")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--long"):
+        return
+    skip = pytest.mark.skip(reason="full counts; run `make test-long`")
+    for item in items:
+        if item.get_closest_marker("long"):
+            item.add_marker(skip)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    # The suite must not depend on who runs it.
+    for name in (
+        "API_KEY",
+        "API_KEY_WS",
+        "ADMIN_KEY",
+        "DATABASE_URL",
+        "DATA_DIR",
+        "HOST",
+        "PORT",
+        "WORKERS",
+        "TIMEZONE",
+        "MAX_WS_CONNECTIONS_PER_KEY",
+        "LOG_LEVEL",
+        "LOG_FORMAT",
+    ):
+        os.environ.pop(name, None)

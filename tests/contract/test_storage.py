@@ -1,0 +1,268 @@
+"""What `storage.base.Storage` promises, on every backend."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sensorflow.errors import BatchRefused, DataDirInUse, StorageUnavailable
+from sensorflow.readings import Conflict, Duplicate, Reading, Stored
+from sensorflow.storage.base import Storage
+from sensorflow.storage.engine import open_storage
+from tests.helpers import NOON, device_reading, server_reading
+
+
+@pytest.fixture(params=["sqlite"])
+async def storage(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Storage]:
+    storage = open_storage(tmp_path)
+    await storage.start()
+    yield storage
+    await storage.close()
+
+
+async def everything(storage: Storage) -> list[Reading]:
+    return await storage.after(0, 100_000)
+
+
+async def test_append_gives_ascending_ids_in_the_order_given(storage: Storage) -> None:
+    first = await storage.append([server_reading("b"), server_reading("a")])
+    second = await storage.append([server_reading("b")])
+    assert [type(outcome) for outcome in first + second] == [Stored] * 3
+    ids = [outcome.reading.id or 0 for outcome in first + second if isinstance(outcome, Stored)]
+    assert ids == sorted(set(ids))
+    assert [(r.id, r.sensor_id) for r in await everything(storage)] == list(
+        zip(ids, ["b", "a", "b"], strict=True)
+    )
+
+
+async def test_a_reading_comes_back_as_it_went_in(storage: Storage) -> None:
+    sent = device_reading(
+        "Küche/Sensor 7 😀",
+        0.123457,
+        temperature=23.45,
+        humidity=0.1 + 0.2,
+        co2=417.0,
+        **{"flow.rate-1": -5e-324, "top": 1.7976931348623157e308},
+    )
+    await storage.append([sent])
+    (kept,) = await everything(storage)
+    assert kept == sent
+    assert await storage.newest() == sent
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 255, 256, 257, 1000])
+async def test_batches_of_any_size_are_whole(storage: Storage, count: int) -> None:
+    sent = [server_reading(f"s{n % 7}", temperature=float(n)) for n in range(count)]
+    await storage.append(sent)
+    kept = await everything(storage)
+    assert [reading.measurements["temperature"] for reading in kept] == [
+        float(n) for n in range(count)
+    ]
+
+
+async def test_after_is_exclusive_ordered_and_limited(storage: Storage) -> None:
+    await storage.append([server_reading(temperature=float(n)) for n in range(10)])
+    ids = [reading.id for reading in await everything(storage)]
+    assert [reading.id for reading in await storage.after(ids[3] or 0, 4)] == ids[4:8]
+    assert await storage.after(ids[-1] or 0, 4) == []
+
+
+async def test_newest_of_an_empty_storage_is_none(storage: Storage) -> None:
+    assert await storage.newest() is None
+
+
+async def test_a_repeated_reading_is_a_duplicate_of_the_first(storage: Storage) -> None:
+    (stored,) = await storage.append([device_reading(temperature=1.0, humidity=2.0)])
+    (outcome,) = await storage.append([device_reading(temperature=1.0, humidity=2.0)])
+    assert isinstance(stored, Stored)
+    assert isinstance(outcome, Duplicate)
+    assert outcome.reading == stored.reading
+    assert len(await everything(storage)) == 1
+
+
+async def test_a_part_of_what_is_stored_is_a_duplicate(storage: Storage) -> None:
+    await storage.append([device_reading(temperature=1.0, humidity=2.0)])
+    (outcome,) = await storage.append([device_reading(humidity=2.0)])
+    assert isinstance(outcome, Duplicate)
+
+
+async def test_another_value_is_a_conflict_and_the_first_stays(storage: Storage) -> None:
+    await storage.append([device_reading(temperature=1.0)])
+    (outcome,) = await storage.append([device_reading(temperature=1.5, humidity=2.0)])
+    assert isinstance(outcome, Conflict)
+    assert outcome.measurement == "temperature"
+    assert [r.measurements for r in await everything(storage)] == [{"temperature": 1.0}]
+
+
+async def test_other_names_only_are_another_row(storage: Storage) -> None:
+    await storage.append([device_reading(temperature=1.0)])
+    (outcome,) = await storage.append([device_reading(humidity=2.0)])
+    assert isinstance(outcome, Stored)
+    (again,) = await storage.append([device_reading(temperature=1.0, humidity=2.0)])
+    assert isinstance(again, Duplicate)
+
+
+async def test_duplicates_are_found_within_a_batch(storage: Storage) -> None:
+    outcomes = await storage.append(
+        [
+            device_reading(temperature=1.0),
+            device_reading(temperature=1.0),
+            device_reading(temperature=2.0),
+        ]
+    )
+    assert [type(outcome) for outcome in outcomes] == [Stored, Duplicate, Conflict]
+
+
+async def test_an_older_reading_is_new_unless_its_own_time_is_taken(storage: Storage) -> None:
+    await storage.append([device_reading(seconds=60), device_reading(seconds=0)])
+    outcomes = await storage.append([device_reading(seconds=30), device_reading(seconds=0)])
+    assert [type(outcome) for outcome in outcomes] == [Stored, Duplicate]
+
+
+async def test_the_servers_clock_takes_no_part_in_duplicates(storage: Storage) -> None:
+    outcomes = await storage.append([server_reading(), server_reading(), device_reading()])
+    outcomes += await storage.append([server_reading(), device_reading()])
+    assert [type(outcome) for outcome in outcomes] == [Stored, Stored, Stored, Stored, Duplicate]
+
+
+async def test_sensors_do_not_share_their_times(storage: Storage) -> None:
+    outcomes = await storage.append([device_reading("a"), device_reading("b"), device_reading("A")])
+    assert [type(outcome) for outcome in outcomes] == [Stored] * 3
+
+
+async def test_a_batch_with_an_impossible_value_stores_nothing(storage: Storage) -> None:
+    await storage.append([device_reading("known", seconds=10)])
+    poisoned = device_reading("lone \ud800 surrogate", seconds=20)
+    batch = [device_reading("new", seconds=20), poisoned, device_reading("known", seconds=20)]
+    with pytest.raises(BatchRefused):
+        await storage.append(batch)
+    assert len(await everything(storage)) == 1
+    assert [reading.id for reading in batch] == [None] * 3
+    outcomes = await storage.append([batch[0], batch[2]])
+    assert [type(outcome) for outcome in outcomes] == [Stored, Stored]
+
+
+async def test_ids_go_on_after_a_restart_and_duplicates_are_still_known(tmp_path: Path) -> None:
+    storage = open_storage(tmp_path)
+    await storage.start()
+    await storage.append([device_reading(), server_reading()])
+    last = (await everything(storage))[-1].id
+    await storage.close()
+
+    storage = open_storage(tmp_path)
+    await storage.start()
+    try:
+        duplicate, stored = await storage.append([device_reading(), server_reading()])
+        assert isinstance(duplicate, Duplicate)
+        assert isinstance(stored, Stored)
+        assert (stored.reading.id or 0) > (last or 0)
+    finally:
+        await storage.close()
+
+
+async def test_an_id_is_never_used_twice_even_if_its_row_is_gone(tmp_path: Path) -> None:
+    storage = open_storage(tmp_path)
+    await storage.start()
+    await storage.append([server_reading()])
+    await storage.close()
+    with sqlite3.connect(tmp_path / "sensorflow.db") as connection:
+        connection.execute("DELETE FROM readings")
+    connection.close()
+
+    storage = open_storage(tmp_path)
+    await storage.start()
+    try:
+        (outcome,) = await storage.append([server_reading()])
+        assert isinstance(outcome, Stored)
+        assert outcome.reading.id == 2
+    finally:
+        await storage.close()
+
+
+async def test_reads_go_on_while_another_batch_is_written(storage: Storage) -> None:
+    batches = [[server_reading(temperature=float(n)) for n in range(500)] for _ in range(5)]
+
+    async def write() -> None:
+        for batch in batches:
+            await storage.append(batch)
+
+    async with asyncio.TaskGroup() as group:
+        writing = group.create_task(write())
+        while not writing.done():
+            seen = await everything(storage)
+            assert len(seen) % 500 == 0
+            assert [reading.id for reading in seen] == list(range(1, len(seen) + 1))
+
+
+async def test_a_second_process_is_refused(storage: Storage, tmp_path: Path) -> None:
+    with pytest.raises(DataDirInUse, match="DATA_DIR"):
+        open_storage(tmp_path)
+
+
+async def test_a_full_disk_is_unavailable_and_recovers(tmp_path: Path) -> None:
+    storage = open_storage(tmp_path)
+    await storage.start()
+    try:
+        await storage.append([device_reading(seconds=1)])
+        # SQLite's own limit of pages gives the error that a full disk gives.
+        pages = storage._writing.execute("PRAGMA page_count").fetchone()[0]  # type: ignore[attr-defined]
+        storage._writing.execute(f"PRAGMA max_page_count = {pages}")  # type: ignore[attr-defined]
+        big = [device_reading(f"{n:0128}", seconds=2) for n in range(2000)]
+        with pytest.raises(StorageUnavailable, match="full"):
+            await storage.append(big)
+        assert len(await everything(storage)) == 1
+        storage._writing.execute("PRAGMA max_page_count = 1000000")  # type: ignore[attr-defined]
+        outcomes = await storage.append(big)
+        assert all(isinstance(outcome, Stored) for outcome in outcomes)
+    finally:
+        await storage.close()
+
+
+values = st.sampled_from([0.0, 1.0, 2.0])
+says = st.dictionaries(st.sampled_from(["temperature", "co2", "x"]), values, min_size=1)
+sends = st.lists(st.tuples(st.sampled_from(["a", "b"]), st.integers(0, 3), says), max_size=12)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(batches=st.lists(sends, max_size=4))
+def test_any_sequence_leaves_what_a_plain_model_leaves(
+    batches: list[list[tuple[str, int, dict[str, float]]]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The model keeps, for each sensor and time, the first value of every name."""
+
+    async def run() -> None:
+        storage = open_storage(tmp_path_factory.mktemp("model"))
+        await storage.start()
+        known: dict[tuple[str, int], dict[str, float]] = {}
+        rows = 0
+        try:
+            for batch in batches:
+                readings = [device_reading(s, t, **says) for s, t, says in batch]
+                outcomes = await storage.append(readings) if readings else []
+                for (sensor, time, names), outcome in zip(batch, outcomes, strict=True):
+                    before = known.setdefault((sensor, time), {})
+                    shared = [n for n in names if n in before]
+                    if any(before[n] != names[n] for n in shared):
+                        assert isinstance(outcome, Conflict)
+                    elif len(shared) == len(names):
+                        assert isinstance(outcome, Duplicate)
+                    else:
+                        assert isinstance(outcome, Stored)
+                        rows += 1
+                        before |= names
+            kept = await everything(storage)
+            assert len(kept) == rows
+            merged: dict[tuple[str, int], dict[str, float]] = {}
+            for reading in kept:
+                time = (reading.recorded_at - NOON) // timedelta(seconds=1)
+                merged.setdefault((reading.sensor_id, time), {}).update(reading.measurements)
+            assert merged == {key: names for key, names in known.items() if names}
+        finally:
+            await storage.close()
+
+    asyncio.run(run())

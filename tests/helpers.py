@@ -1,0 +1,40 @@
+"""Words that the tests share: making readings, and waiting for something to become true."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+from sensorflow.readings import Clock, Reading
+
+NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
+
+
+def device_reading(
+    sensor_id: str = "kitchen", seconds: float = 0, **measurements: float
+) -> Reading:
+    """A reading with the device's own time, `seconds` after noon."""
+    return Reading(
+        sensor_id,
+        measurements or {"temperature": 21.5},
+        NOON + timedelta(seconds=seconds),
+        Clock.DEVICE,
+        NOON + timedelta(hours=1),
+        "192.0.2.7",
+    )
+
+
+def server_reading(sensor_id: str = "kitchen", **measurements: float) -> Reading:
+    """A reading from a device without a clock."""
+    return Reading(
+        sensor_id, measurements or {"temperature": 21.5}, NOON, Clock.SERVER, NOON, "192.0.2.7"
+    )
+
+
+async def eventually(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    """Return when the condition holds; fail after `seconds`.
+
+    For states that nothing announces, such as another task's progress.
+    """
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.005)

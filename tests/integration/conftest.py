@@ -1,0 +1,96 @@
+"""The whole application inside the test's own loop, on our protocols and on uvicorn's own."""
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+import uvicorn
+import websockets
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from sensorflow.app import Application, create_app
+from sensorflow.settings import Settings
+from sensorflow.web.protocols import BoundedHttpProtocol, LiveProtocol
+from tests.servers import ADMIN_KEY, INGEST_KEY, READ_KEY
+
+GOOD = {"temperature": 25.5, "humidity": 60.2, "pressure": 1012.5, "sensor_id": "sensor-01"}
+
+
+@dataclass
+class Running:
+    """A served application, and clients for it."""
+
+    application: Application
+    port: int
+    http: httpx2.AsyncClient
+
+    async def post(self, content: object = GOOD, **options: Any) -> httpx2.Response:
+        headers = {"X-API-Key": INGEST_KEY, "Content-Type": "application/json"}
+        headers |= options.pop("headers", {})
+        body = content if isinstance(content, bytes) else json.dumps(content).encode()
+        return await self.http.post(
+            "/api/temperature_reading", content=body, headers=headers, **options
+        )
+
+    def watch(self, query: str = f"?api-key={READ_KEY}", **options: Any) -> websockets.connect:
+        return websockets.connect(f"ws://127.0.0.1:{self.port}/ws/sensor_updates{query}", **options)
+
+    def refusals(self, reason: str) -> float:
+        value = self.application.metrics.registry.get_sample_value(
+            "sensorflow_refusals_total", {"reason": reason}
+        )
+        assert value is not None, reason
+        return value
+
+
+Serve = Callable[..., AbstractAsyncContextManager[Running]]
+
+
+@pytest.fixture(params=["own protocols", "stock protocols"])
+def serve(request: pytest.FixtureRequest, tmp_path: Path) -> Serve:
+    """Serve with settings; once with our ASGI extensions, once without."""
+    own = request.param == "own protocols"
+
+    @asynccontextmanager
+    async def running(**settings: Any) -> AsyncIterator[Running]:
+        keys = {"api_key": INGEST_KEY, "api_key_ws": READ_KEY, "admin_key": ADMIN_KEY}
+        application = create_app(Settings(data_dir=tmp_path / "data", **{**keys, **settings}))
+        listener = socket.create_server(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+        server = uvicorn.Server(
+            uvicorn.Config(
+                application.asgi,
+                http=BoundedHttpProtocol if own else HttpToolsProtocol,
+                ws=LiveProtocol if own else WebSocketsSansIOProtocol,
+                ws_per_message_deflate=False,
+                log_config=None,
+                access_log=False,
+                timeout_graceful_shutdown=5,
+            )
+        )
+        serving = asyncio.create_task(server._serve([listener]))
+        try:
+            async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+                async with asyncio.timeout(10):
+                    while (await client.get("/healthz")).status_code != 200:
+                        pass
+                yield Running(application, port, client)
+        finally:
+            server.should_exit = True
+            await serving
+
+    return running
+
+
+@pytest.fixture
+async def app(serve: Serve) -> AsyncIterator[Running]:
+    async with serve() as running:
+        yield running

@@ -1,0 +1,145 @@
+"""The real program, started for a test and ended by its id."""
+
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+
+PROGRAM = Path(sys.executable).parent / "sensorflow"
+
+INGEST_KEY = "ingest-key-of-the-tests"
+READ_KEY = "read-key-of-the-tests"
+ADMIN_KEY = "admin-key-of-the-tests"
+
+START_TIMEOUT = 20.0
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Server:
+    """One `sensorflow serve` in `folder`, with its output in files there."""
+
+    def __init__(self, folder: Path, **variables: str) -> None:
+        self.folder = folder
+        self.data_dir = folder / "data"
+        self.port = free_port()
+        self.base = f"http://127.0.0.1:{self.port}"
+        self.output = folder / "output.txt"
+        self.log = folder / "log.txt"
+        self._variables = variables
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def environment(self) -> dict[str, str]:
+        return {
+            "PATH": os.environ["PATH"],
+            "HOST": "127.0.0.1",
+            "PORT": str(self.port),
+            "DATA_DIR": str(self.data_dir),
+            "API_KEY": INGEST_KEY,
+            "API_KEY_WS": READ_KEY,
+            "ADMIN_KEY": ADMIN_KEY,
+            "LOG_FORMAT": "json",
+            **self._variables,
+        }
+
+    def __enter__(self) -> "Server":
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.kill()
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        assert self._process is not None, "not started"
+        return self._process
+
+    def launch(self) -> None:
+        """Start the process without waiting for it to serve."""
+        with self.output.open("ab") as output, self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [PROGRAM, "serve"],
+                cwd=self.folder,
+                env={k: v for k, v in self.environment().items() if v},
+                stdout=output,
+                stderr=log,
+            )
+
+    def start(self) -> None:
+        """Start the process and wait until it is ready."""
+        self.launch()
+        deadline = time.monotonic() + START_TIMEOUT
+        while not self.is_ready():
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.02)
+
+    def is_ready(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.base}/readyz", timeout=2) as response:
+                return bool(response.status == 200)
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            return False
+
+    def terminate(self, timeout: float = 30.0) -> int:
+        """SIGTERM; returns the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout)
+
+    def kill(self) -> None:
+        """SIGKILL, as a power cut would."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._process.wait(10)
+
+    def rows(self, sql: str = "SELECT count(*) FROM readings") -> list[tuple[object, ...]]:
+        """Ask the database itself, past the program."""
+        connection = sqlite3.connect(self.data_dir / "sensorflow.db", timeout=10)
+        try:
+            return connection.execute(sql).fetchall()
+        finally:
+            connection.close()
+
+
+@contextmanager
+def serving(folder: Path, **variables: str) -> Iterator[Server]:
+    folder.mkdir(parents=True, exist_ok=True)
+    with Server(folder, **variables) as server:
+        yield server
+
+
+def http(
+    port: int, head: str, body: bytes = b"", headers: Mapping[str, str] | None = None
+) -> bytes:
+    """Send one request byte for byte over a new connection; return all that comes back."""
+    fields = {"Host": f"127.0.0.1:{port}", "Connection": "close", **(headers or {})}
+    lines = [f"{head} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())]
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+        connection.sendall("\r\n".join([*lines, "", ""]).encode() + body)
+        return read_all(connection)
+
+
+def read_all(connection: socket.socket) -> bytes:
+    parts = []
+    while part := connection.recv(65_536):
+        parts.append(part)
+    return b"".join(parts)

@@ -1,0 +1,303 @@
+"""The real program: from the device's exact bytes to disk and screens; its start and its end."""
+
+import asyncio
+import json
+import re
+import shlex
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import websockets
+
+from tests.servers import (
+    ADMIN_KEY,
+    INGEST_KEY,
+    PROGRAM,
+    READ_KEY,
+    Server,
+    free_port,
+    http,
+    read_all,
+    serving,
+)
+
+PICO_BODY = (
+    '{"temperature":23.45, "humidity":"56.78", "pressure":"1013.25", '
+    '"sensor_id":"E6614103E7452D2F"}'
+)
+PICO_REQUEST = (
+    "POST /api/temperature_reading HTTP/1.1\r\nHost: 192.168.1.100\r\n"
+    f"x-api-key: {INGEST_KEY}\r\nContent-Type: application/json\r\n"
+    f"Content-Length: {len(PICO_BODY)}\r\nConnection: close\r\n\r\n{PICO_BODY}"
+).encode()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    with serving(tmp_path) as server:
+        yield server
+
+
+def send_pico(server: Server) -> bytes:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as device:
+        device.sendall(PICO_REQUEST)
+        return read_all(device)
+
+
+def post(server: Server, body: object) -> bytes:
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    headers = {"X-API-Key": INGEST_KEY, "Content-Length": str(len(data))}
+    return http(server.port, "POST /api/temperature_reading", data, headers)
+
+
+def reading(n: int) -> dict[str, object]:
+    return {"temperature": n, "humidity": 50, "pressure": 1000, "sensor_id": "s"}
+
+
+async def test_the_pico_w_bytes_reach_the_disk_and_a_subscriber(server: Server) -> None:
+    url = f"ws://127.0.0.1:{server.port}/ws/sensor_updates?api-key={READ_KEY}"
+    async with websockets.connect(url) as subscriber, asyncio.timeout(10):
+        response = await asyncio.to_thread(send_pico, server)
+        frame = json.loads(await subscriber.recv())
+    assert response.startswith(b"HTTP/1.1 201 ")
+    assert len(response) <= 1023
+    receipt = json.loads(response.partition(b"\r\n\r\n")[2])
+    assert receipt.pop("status") == "stored"
+    assert frame == receipt
+    assert server.rows("SELECT temperature, humidity, pressure FROM readings") == [
+        (23.45, 56.78, 1013.25)
+    ]
+
+
+def test_the_longest_original_receipt_fits_the_devices_buffer(server: Server) -> None:
+    longest = {
+        "temperature": -1.2345678901234567e-308,
+        "humidity": -1.2345678901234567e-308,
+        "pressure": -1.2345678901234567e-308,
+        "sensor_id": "x" * 64,
+    }
+    response = post(server, longest)
+    assert response.startswith(b"HTTP/1.1 201 ")
+    assert len(response) < 1023
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status"),
+    [
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"400"),
+        (b"GARBAGE\r\n\r\n", b"400"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 40_000, b"431"),
+        (b"POST /api/temperature_reading HTTP/1.1\r\nHost: x\r\nContent-Length: x\r\n\r\n", b"400"),
+    ],
+)
+def test_garbage_on_the_wire_harms_nobody(
+    server: Server, request_bytes: bytes, status: bytes
+) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+        connection.sendall(request_bytes)
+        assert read_all(connection).split(b" ")[1] == status
+    assert send_pico(server).startswith(b"HTTP/1.1 201 ")
+
+
+def test_a_request_that_never_ends_is_answered_and_closed(server: Server) -> None:
+    started = time.monotonic()
+    head = f"POST /api/temperature_reading HTTP/1.1\r\nHost: x\r\nX-API-Key: {INGEST_KEY}\r\n"
+    answers = []
+    connections = [
+        socket.create_connection(("127.0.0.1", server.port), timeout=60) for _ in range(3)
+    ]
+    connections[0].sendall(head.encode() + b'Content-Length: 100\r\n\r\n{"temp')
+    connections[1].sendall(head.encode())
+    for connection in connections:
+        answers.append(read_all(connection).split(b"\r\n")[0])
+        connection.close()
+    assert answers == [b"HTTP/1.1 408 Request Timeout"] * 3
+    assert 15 < time.monotonic() - started < 40
+    assert send_pico(server).startswith(b"HTTP/1.1 201 ")
+
+
+def test_sigterm_under_load_answers_every_request_that_was_read(server: Server) -> None:
+    acknowledged: list[int] = []
+    unanswered: list[int] = []
+    stop = threading.Event()
+
+    def device(number: int) -> None:
+        n = number
+        while not stop.is_set():
+            n += 8
+            try:
+                response = post(server, reading(n))
+            except OSError:
+                return  # the listener is gone, or the connection was never accepted
+            if response.startswith(b"HTTP/1.1 201 "):
+                acknowledged.append(n)
+            elif response == b"":
+                unanswered.append(n)
+                return
+
+    devices = [threading.Thread(target=device, args=(number,)) for number in range(8)]
+    for thread in devices:
+        thread.start()
+    while len(acknowledged) < 200:
+        time.sleep(0.01)
+    assert server.terminate() == 0
+    stop.set()
+    for thread in devices:
+        thread.join(10)
+    stored = [row[0] for row in server.rows("SELECT temperature FROM readings")]
+    assert len(stored) == len(set(stored))
+    # What was stored was read; every request that was read got its receipt.
+    assert set(stored) == {float(n) for n in acknowledged}
+    assert len(unanswered) <= len(devices)
+
+
+def test_ctrl_c_stops_with_exit_code_0_and_closes_subscribers_with_1012(server: Server) -> None:
+    async def watch() -> int | None:
+        url = f"ws://127.0.0.1:{server.port}/ws/sensor_updates?api-key={READ_KEY}"
+        async with asyncio.timeout(20), websockets.connect(url) as subscriber:
+            server.process.send_signal(2)
+            await subscriber.wait_closed()
+            return subscriber.close_code
+
+    assert asyncio.run(watch()) == 1012
+    assert server.process.wait(20) == 0
+
+
+def test_a_subscriber_that_takes_nothing_does_not_hold_up_the_end(server: Server) -> None:
+    stuck = socket.create_connection(("127.0.0.1", server.port))
+    stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    stuck.sendall(
+        f"GET /ws/sensor_updates?api-key={READ_KEY} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
+        "Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+        "Sec-WebSocket-Version: 13\r\n\r\n".encode()
+    )
+    assert stuck.recv(12) == b"HTTP/1.1 101"
+    wide = {**reading(1), **{f"measurement-{n}": n for n in range(60)}}
+    for _ in range(1500):
+        assert post(server, wide).startswith(b"HTTP/1.1 201 ")
+    started = time.monotonic()
+    assert server.terminate() == 0
+    assert time.monotonic() - started < 15
+    stuck.close()
+
+
+def test_a_second_server_on_the_same_data_is_refused_in_one_line(server: Server) -> None:
+    environment = {**server.environment(), "PORT": str(free_port())}
+    second = subprocess.run(
+        [PROGRAM, "serve"], cwd=server.folder, env=environment, capture_output=True, timeout=20
+    )
+    assert second.returncode == 2
+    assert second.stderr.count(b"\n") == 1
+    assert b"DATA_DIR" in second.stderr
+    assert send_pico(server).startswith(b"HTTP/1.1 201 ")
+
+
+def test_a_port_in_use_is_refused_in_one_line(server: Server, tmp_path: Path) -> None:
+    environment = {**server.environment(), "DATA_DIR": str(tmp_path / "other")}
+    second = subprocess.run(
+        [PROGRAM, "serve"], cwd=server.folder, env=environment, capture_output=True, timeout=20
+    )
+    assert second.returncode == 2
+    assert second.stderr.count(b"\n") == 1
+    assert b"PORT" in second.stderr
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("PORT", "abc"),
+        ("MAX_WS_CONNECTIONS_PER_KEY", "-1"),
+        ("DATABASE_URL", "oracle://db"),
+        ("TIMEZONE", "Mars/Olympus"),
+    ],
+)
+def test_a_wrong_setting_stops_the_start_with_one_line(
+    tmp_path: Path, variable: str, value: str
+) -> None:
+    server = Server(tmp_path)
+    result = subprocess.run(
+        [PROGRAM, "serve"],
+        cwd=tmp_path,
+        env={**server.environment(), variable: value},
+        capture_output=True,
+        timeout=20,
+    )
+    assert result.returncode == 2
+    assert result.stderr.startswith(f"sensorflow: {variable}: ".encode())
+    assert result.stderr.count(b"\n") == 1
+
+
+def test_keys_are_shown_once_and_the_printed_curl_works_when_pasted(tmp_path: Path) -> None:
+    with serving(tmp_path, API_KEY="", API_KEY_WS="", ADMIN_KEY="") as server:
+        greeting = server.output.read_text()
+        curl = re.search(r"(curl http\S+ .*)", greeting)
+        assert curl is not None
+        sent = subprocess.run(
+            ["bash", "-c", curl[1]], capture_output=True, timeout=20, check=True
+        ).stdout
+        assert json.loads(sent)["status"] == "stored"
+        assert re.search(rf"{server.base}/#key=sf_\S+", greeting)
+        keys = re.findall(r"sf_[\w-]{20,}", greeting)
+        assert len(set(keys)) == 3
+        assert "keys" not in server.log.read_text()
+
+        server.kill()
+        server.output.write_text("")
+        server.start()
+        assert "sf_" not in server.output.read_text()
+        # The keys shown once are still in force.
+        again = subprocess.run(
+            shlex.split(curl[1]), capture_output=True, timeout=20, check=True
+        ).stdout
+        assert json.loads(again)["id"] == 2
+
+
+def test_no_key_reaches_any_log(tmp_path: Path) -> None:
+    with serving(tmp_path, LOG_LEVEL="debug") as server:
+        for key in (INGEST_KEY, "wrong-key-in-the-address"):
+            http(server.port, f"POST /api/temperature_reading?api-key={key}")
+            http(server.port, f"GET /nowhere?api-key={key}")
+            http(server.port, "GET /metrics", headers={"Authorization": f"Bearer {key}"})
+
+        async def watch() -> None:
+            for key in (READ_KEY, "wrong-key-in-the-address"):
+                url = f"ws://127.0.0.1:{server.port}/ws/sensor_updates?api-key={key}"
+                async with websockets.connect(url):
+                    pass
+
+        asyncio.run(watch())
+        server.terminate()
+        said = server.log.read_text() + server.output.read_text()
+        for key in (INGEST_KEY, READ_KEY, ADMIN_KEY, "wrong-key-in-the-address"):
+            assert key not in said
+
+
+def test_nothing_is_logged_per_reading(server: Server) -> None:
+    post(server, reading(0))
+    before = server.log.read_text()
+    for n in range(20):
+        post(server, reading(n))
+        post(server, b"not json")
+    assert server.log.read_text() == before
+
+
+def test_db_upgrade_by_hand_does_what_serve_does(tmp_path: Path) -> None:
+    server = Server(tmp_path)
+    result = subprocess.run(
+        [PROGRAM, "db", "upgrade"],
+        cwd=tmp_path,
+        env=server.environment(),
+        capture_output=True,
+        timeout=30,
+    )
+    assert result.returncode == 0, result.stderr
+    by_hand = server.rows("SELECT name, sql FROM sqlite_master ORDER BY name")
+    other = tmp_path / "other"
+    with serving(other) as started:
+        assert started.rows("SELECT name, sql FROM sqlite_master ORDER BY name") == by_hand

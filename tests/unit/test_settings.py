@@ -1,0 +1,97 @@
+"""Settings: taken from the environment and `.env`, or refused in one line."""
+
+from pathlib import Path
+
+import pytest
+
+from sensorflow.errors import SettingsError
+from sensorflow.settings import Settings, shown
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_the_defaults_need_nothing() -> None:
+    settings = Settings()
+    assert (settings.host, settings.port, settings.workers) == ("0.0.0.0", 8000, 1)
+    assert settings.api_key is None
+    assert settings.timezone == "UTC"
+    assert settings.max_ws_connections_per_key == 0
+
+
+def test_the_environment_wins_over_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(".env").write_text("PORT=9001\nAPI_KEY=key-in-file\n")
+    monkeypatch.setenv("PORT", "9002")
+    settings = Settings()
+    assert (settings.port, settings.api_key) == (9002, "key-in-file")
+
+
+def test_an_empty_value_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(".env").write_text("PORT=\nAPI_KEY=\n")
+    monkeypatch.setenv("API_KEY_WS", "")
+    settings = Settings()
+    assert (settings.port, settings.api_key, settings.api_key_ws) == (8000, None, None)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("PORT", "abc"),
+        ("PORT", "0"),
+        ("PORT", "65536"),
+        ("MAX_WS_CONNECTIONS_PER_KEY", "-1"),
+        ("MAX_WS_CONNECTIONS_PER_KEY", "five"),
+        ("DATABASE_URL", "oracle://db"),
+        ("DATABASE_URL", "nonsense"),
+        ("TIMEZONE", "Mars/Olympus"),
+        ("TIMEZONE", "../../etc/passwd"),
+        ("LOG_LEVEL", "loud"),
+        ("LOG_FORMAT", "xml"),
+        ("WORKERS", "2"),
+        ("WORKERS", "0"),
+        ("API_KEY", "short"),
+        ("API_KEY_WS", "nön-ascii-key"),
+    ],
+)
+def test_a_value_that_cannot_be_right_is_one_line_that_names_it(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SettingsError) as caught:
+        Settings()
+    line = str(caught.value)
+    assert line.startswith(f"{variable}: ")
+    assert "\n" not in line
+
+
+@pytest.mark.parametrize("variable", ["API_KEY", "API_KEY_WS", "ADMIN_KEY"])
+def test_a_refused_key_is_not_repeated(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    monkeypatch.setenv(variable, "s3cr")
+    with pytest.raises(SettingsError) as caught:
+        Settings()
+    assert "s3cr" not in str(caught.value)
+
+
+def test_a_refused_database_url_does_not_show_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "mysql://user:hunter2@db/name")
+    with pytest.raises(SettingsError) as caught:
+        Settings()
+    assert "hunter2" not in str(caught.value)
+
+
+def test_shown_settings_tell_their_source_and_mask_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(".env").write_text("API_KEY=key-in-file\n")
+    monkeypatch.setenv("PORT", "9002")
+    rows = {variable: (value, source) for variable, value, source in shown(Settings())}
+    assert rows["API_KEY"] == ("********", ".env")
+    assert rows["PORT"] == ("9002", "environment")
+    assert rows["HOST"] == ("0.0.0.0", "default")
+    assert rows["ADMIN_KEY"] == ("(not set)", "default")
+
+
+def test_keys_copied_from_the_readme_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("API_KEY", "SUA_CHAVE_DE_API_SECRETA_HTTP")
+    monkeypatch.setenv("API_KEY_WS", "a-key-of-my-own")
+    assert Settings().placeholders == ["API_KEY"]

@@ -1,0 +1,222 @@
+"""Group commit: who waits for what, and who fails with whom."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC
+
+import pytest
+
+from sensorflow.errors import BatchRefused, Reason, Refusal, StorageUnavailable
+from sensorflow.ingest.writer import Answer, Receipt, Status, Writer
+from sensorflow.metrics import Metrics
+from sensorflow.readings import CommittedBatch, Duplicate, Outcome, Reading, Stored, WireEncoder
+from tests.helpers import eventually, server_reading
+
+
+class HeldStorage:
+    """Commits when the test says so, and remembers every batch it was given."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[str]] = []
+        self.committed: list[str] = []
+        self.held = asyncio.Event()
+        self.held.set()
+
+    def hold(self) -> None:
+        self.held.clear()
+
+    def release(self) -> None:
+        self.held.set()
+
+    async def append(self, readings: Sequence[Reading]) -> list[Outcome]:
+        self.batches.append([reading.sensor_id for reading in readings])
+        await self.held.wait()
+        if any(reading.sensor_id == "away" for reading in readings):
+            raise StorageUnavailable("disk is full")
+        if any(reading.sensor_id == "poison" for reading in readings):
+            raise BatchRefused("a value")
+        if any(reading.sensor_id == "bug" for reading in readings):
+            raise ZeroDivisionError
+        outcomes: list[Outcome] = []
+        for reading in readings:
+            if reading.sensor_id == "again":
+                outcomes.append(Duplicate(reading))
+                continue
+            self.committed.append(reading.sensor_id)
+            reading.id = len(self.committed)
+            outcomes.append(Stored(reading))
+        return outcomes
+
+
+class RecordingBus:
+    def __init__(self) -> None:
+        self.batches: list[CommittedBatch] = []
+
+    def committed(self, batch: CommittedBatch) -> None:
+        self.batches.append(batch)
+
+
+class Bench:
+    """A running writer between a held storage and a recording bus."""
+
+    def __init__(self, max_queued: int = 100, max_batch: int = 50) -> None:
+        self.storage = HeldStorage()
+        self.bus = RecordingBus()
+        self.writer = Writer(
+            self.storage,
+            self.bus,
+            WireEncoder(UTC),
+            Metrics(),
+            max_queued=max_queued,
+            max_batch=max_batch,
+        )
+
+    def send(self, *sensors: str) -> asyncio.Future[list[Answer]]:
+        return self.writer.submit([server_reading(sensor) for sensor in sensors])
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["Bench"]:
+        task = asyncio.create_task(self.writer.run())
+        yield self
+        self.storage.release()
+        self.writer.close()
+        async with asyncio.timeout(5):
+            await asyncio.gather(task, return_exceptions=True)
+
+
+def status(answers: list[Answer]) -> list[object]:
+    return [a.status if isinstance(a, Receipt) else a.reason for a in answers]
+
+
+async def test_what_arrives_during_a_commit_forms_the_next_batch() -> None:
+    async with Bench().running() as bench:
+        bench.storage.hold()
+        first = bench.send("a")
+        await eventually(lambda: bench.storage.batches == [["a"]])
+        rest = [bench.send("b"), bench.send("c", "d"), bench.send("e")]
+        bench.storage.release()
+        await asyncio.gather(first, *rest)
+        assert bench.storage.batches == [["a"], ["b", "c", "d", "e"]]
+
+
+async def test_nobody_is_answered_or_published_before_the_commit() -> None:
+    async with Bench().running() as bench:
+        bench.storage.hold()
+        answer = bench.send("a")
+        await eventually(lambda: bench.storage.batches == [["a"]])
+        assert not answer.done()
+        assert bench.bus.batches == []
+        bench.storage.release()
+        assert status(await answer) == [Status.STORED]
+        assert [[r.sensor_id for r in b.readings] for b in bench.bus.batches] == [["a"]]
+
+
+async def test_each_request_gets_its_own_answers_in_order() -> None:
+    async with Bench().running() as bench:
+        bench.storage.hold()
+        bench.send("x")
+        answers = [bench.send("a", "again"), bench.send("b")]
+        bench.storage.release()
+        first, second = await asyncio.gather(*answers)
+        assert status(first) == [Status.STORED, Status.DUPLICATE]
+        assert status(second) == [Status.STORED]
+        assert isinstance(second[0], Receipt)
+        assert b'"sensor_id":"b"' in second[0].encoded
+
+
+async def test_only_stored_readings_are_published_with_the_receipts_own_bytes() -> None:
+    async with Bench().running() as bench:
+        (receipt, _) = await bench.send("a", "again")
+        (batch,) = bench.bus.batches
+        assert isinstance(receipt, Receipt)
+        assert batch.encoded == [receipt.encoded]
+
+
+async def test_a_batch_stays_within_its_bound() -> None:
+    async with Bench(max_batch=3).running() as bench:
+        bench.storage.hold()
+        sent = [bench.send(*"ab"), *(bench.send(name) for name in "cdefg")]
+        await eventually(lambda: len(bench.storage.batches) == 1)
+        bench.storage.release()
+        await asyncio.gather(*sent)
+        assert [len(batch) for batch in bench.storage.batches] == [3, 3, 1]
+
+
+async def test_a_full_queue_refuses_and_takes_again_when_there_is_room() -> None:
+    async with Bench(max_queued=2).running() as bench:
+        bench.storage.hold()
+        first = bench.send("a")
+        await eventually(lambda: bench.storage.batches == [["a"]])
+        queued = bench.send("b", "c")
+        with pytest.raises(Refusal) as caught:
+            bench.send("d")
+        assert caught.value.reason is Reason.QUEUE_FULL
+        assert caught.value.retry_after
+        bench.storage.release()
+        await asyncio.gather(first, queued)
+        assert status(await bench.send("d")) == [Status.STORED]
+
+
+async def test_one_reading_the_storage_refuses_fails_alone() -> None:
+    async with Bench().running() as bench:
+        bench.storage.hold()
+        bench.send("x")
+        sent = [bench.send(name) for name in ("a", "b", "poison", "c", "d")]
+        bench.storage.release()
+        answers = [status(answer)[0] for answer in await asyncio.gather(*sent)]
+        stored = Status.STORED
+        assert answers == [stored, stored, Reason.STORAGE_REFUSED, stored, stored]
+        assert bench.storage.committed == ["x", "a", "b", "c", "d"]
+        published = [r.sensor_id for b in bench.bus.batches for r in b.readings]
+        assert published == ["x", "a", "b", "c", "d"]
+
+
+async def test_a_storage_that_is_away_fails_the_batch_and_the_next_one_works() -> None:
+    async with Bench().running() as bench:
+        (refusal,) = await bench.send("away")
+        assert isinstance(refusal, Refusal)
+        assert refusal.reason is Reason.STORAGE_UNAVAILABLE
+        assert refusal.retry_after
+        assert status(await bench.send("a")) == [Status.STORED]
+
+
+async def test_closing_answers_what_was_taken_and_refuses_the_rest() -> None:
+    bench = Bench()
+    task = asyncio.create_task(bench.writer.run())
+    bench.storage.hold()
+    taken = [bench.send("a"), bench.send("b")]
+    await eventually(lambda: len(bench.storage.batches) == 1)
+    bench.writer.close()
+    with pytest.raises(Refusal) as caught:
+        bench.send("c")
+    assert caught.value.reason is Reason.SHUTTING_DOWN
+    assert not task.done()
+    bench.storage.release()
+    await task
+    assert [status(answer.result()) for answer in taken] == [[Status.STORED]] * 2
+
+
+async def test_a_requester_that_left_harms_nobody() -> None:
+    async with Bench().running() as bench:
+        bench.storage.hold()
+        left, stays = bench.send("a"), bench.send("b")
+        left.cancel()
+        bench.storage.release()
+        assert status(await stays) == [Status.STORED]
+        assert bench.storage.committed == ["a", "b"]
+
+
+async def test_a_bug_ends_the_writer_and_leaves_nobody_waiting() -> None:
+    bench = Bench()
+    task = asyncio.create_task(bench.writer.run())
+    bench.storage.hold()
+    first = bench.send("bug")
+    await eventually(lambda: len(bench.storage.batches) == 1)
+    second = bench.send("b")
+    bench.storage.release()
+    with pytest.raises(ZeroDivisionError):
+        await task
+    assert status(await first) == status(await second) == [Reason.INTERNAL_ERROR]
+    with pytest.raises(Refusal):
+        bench.send("c")
