@@ -1,0 +1,17 @@
+"""System parts that a test needs: skipped with a line that says what to install."""
+
+import os
+import shutil
+
+import pytest
+
+
+def require(program: str, package: str) -> str:
+    """The program's path. Without it the test is skipped, or fails where nothing may be missing."""
+    path = shutil.which(program)
+    if path is not None:
+        return path
+    message = f"{program} is not installed; on Debian: apt install {package}"
+    if os.environ.get("REQUIRE_SYSTEM_TESTS") == "1":
+        pytest.fail(message)
+    pytest.skip(message)

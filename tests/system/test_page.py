@@ -1,0 +1,193 @@
+"""The page in a real browser: signed in, moving, reconnecting, and usable by everybody."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright, expect
+
+from tests.requirements import require
+from tests.servers import INGEST_KEY, READ_KEY, Server, http, serving
+
+AXE = Path(__file__).parents[2] / "dashboard/node_modules/axe-core/axe.min.js"
+CHROMIUM_OPTIONS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    with serving(tmp_path) as server:
+        yield server
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    chromium = require("chromium", "chromium")
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_OPTIONS)
+        yield browser
+        await browser.close()
+
+
+@pytest.fixture
+async def page(browser: Browser) -> AsyncIterator[Page]:
+    """A page that may not complain: an error, or a breach of the policy, fails the test."""
+    complaints: list[str] = []
+
+    def listen(message: ConsoleMessage) -> None:
+        # The browser itself reports refused requests and lost connections, which are meant here.
+        if message.type == "error" and not any(
+            expected in message.text for expected in ("Failed to load resource", "WebSocket")
+        ):
+            complaints.append(message.text)
+
+    page = await browser.new_page(locale="en-GB")
+    page.on("console", listen)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    yield page
+    assert complaints == []
+
+
+async def send(server: Server, sensor_id: str, temperature: float, **more: object) -> None:
+    body = json.dumps(
+        {"temperature": temperature, "humidity": 50, "pressure": 1000, "sensor_id": sensor_id}
+        | more
+    ).encode()
+    headers = {"X-API-Key": INGEST_KEY, "Content-Length": str(len(body))}
+    answer = await asyncio.to_thread(
+        http, server.port, "POST /api/temperature_reading", body, headers
+    )
+    assert answer.startswith(b"HTTP/1.1 201 "), answer
+
+
+async def sign_in(page: Page, server: Server) -> None:
+    await page.goto(f"{server.base}/#key={READ_KEY}")
+    await expect(page.locator('[data-connection="live"]')).to_be_visible()
+
+
+def value(page: Page, sensor: str, measurement: str = "temperature") -> str:
+    return f'[data-sensor="{sensor}"] [data-measurement="{measurement}"] [data-value]'
+
+
+async def test_the_link_signs_in_and_leaves_no_key_behind(page: Page, server: Server) -> None:
+    await sign_in(page, server)
+    await expect(page.locator('[data-view="empty"]')).to_be_visible()
+    await expect(page.locator('[data-view="empty"]')).to_contain_text("curl")
+    assert READ_KEY not in page.url
+    kept = await page.evaluate(
+        "JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie, history.length])"
+    )
+    assert READ_KEY not in kept
+    await page.reload()
+    await expect(page.locator('[data-connection="live"]')).to_be_visible()
+    await page.go_back()
+    assert READ_KEY not in page.url
+
+
+async def test_the_form_signs_in_and_tells_a_wrong_key(page: Page, server: Server) -> None:
+    await page.goto(server.base)
+    field = page.locator('input[type="password"]')
+    await field.fill("not the key")
+    await field.press("Enter")
+    await expect(page.get_by_role("alert")).to_be_visible()
+    await field.fill(READ_KEY)
+    await field.press("Enter")
+    await expect(page.locator('[data-view="empty"]')).to_be_visible()
+
+
+async def test_a_reading_appears_and_its_card_moves(page: Page, server: Server) -> None:
+    await sign_in(page, server)
+    await send(server, "kitchen", 21.5, co2=417)
+    await expect(page.locator(value(page, "kitchen"))).to_have_text("21.5")
+    await expect(page.locator(value(page, "kitchen", "co2"))).to_have_text("417")
+    for n in range(5):
+        await send(server, "kitchen", 22 + n)
+    await expect(page.locator(value(page, "kitchen"))).to_have_text("26")
+    chart = page.locator('[data-sensor="kitchen"] [data-measurement="temperature"] canvas')
+    await expect(chart).to_have_attribute("data-points", "6")
+    await send(server, "cellar", -3.25)
+    await expect(page.locator(value(page, "cellar"))).to_contain_text("3.25")
+    await expect(page.locator("[data-sensor]")).to_have_count(2)
+
+
+async def test_a_hostile_sensor_id_is_only_text(page: Page, server: Server) -> None:
+    await sign_in(page, server)
+    hostile = "<img src=x onerror=alert(1)>"
+    await send(server, hostile, 1)
+    await expect(page.get_by_role("heading", name=hostile)).to_be_visible()
+    assert await page.locator("img[src=x]").count() == 0
+
+
+async def test_the_page_reconnects_by_itself_after_a_restart(page: Page, server: Server) -> None:
+    await sign_in(page, server)
+    await send(server, "kitchen", 1)
+    await expect(page.locator(value(page, "kitchen"))).to_have_text("1")
+    server.kill()
+    await expect(page.locator('[data-connection="reconnecting"]')).to_be_visible()
+    await asyncio.to_thread(server.start)
+    await expect(page.locator('[data-connection="live"]')).to_be_visible(timeout=20_000)
+    await send(server, "kitchen", 2)
+    await expect(page.locator(value(page, "kitchen"))).to_have_text("2")
+
+
+async def test_signing_out_ends_the_session(page: Page, server: Server) -> None:
+    await sign_in(page, server)
+    await page.get_by_role("button", name="Sign out").click()
+    await expect(page.locator('[data-view="sign-in"]')).to_be_visible()
+    await page.reload()
+    await expect(page.locator('[data-view="sign-in"]')).to_be_visible()
+
+
+async def test_it_speaks_brazilian_portuguese(browser: Browser, server: Server) -> None:
+    page = await browser.new_page(locale="pt-BR")
+    await sign_in(page, server)
+    await send(server, "cozinha", 21.5)
+    await expect(page.locator(value(page, "cozinha"))).to_have_text("21,5")
+    assert await page.locator("html").get_attribute("lang") == "pt-BR"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1440])
+async def test_it_is_usable_by_everybody(
+    browser: Browser, server: Server, scheme: str, width: int
+) -> None:
+    context = await browser.new_context(
+        color_scheme="dark" if scheme == "dark" else "light",
+        viewport={"width": width, "height": 900},
+        locale="en-GB",
+    )
+    page = await context.new_page()
+    for view in ("sign-in", "empty", "sensors"):
+        if view == "sign-in":
+            await page.goto(server.base)
+        elif view == "empty":
+            await sign_in(page, server)
+        else:
+            await send(server, "kitchen", 21.5)
+            await send(server, "cellar", 12.5, co2=417)
+        await expect(page.locator(f'[data-view="{view}"]')).to_be_visible()
+        await page.evaluate(AXE.read_text())
+        violations = await page.evaluate(
+            "axe.run().then(r => r.violations.map(v => [v.id, v.nodes.map(n => n.html)]))"
+        )
+        assert violations == [], view
+        assert await page.evaluate(
+            "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
+        ), view
+    await context.close()
+
+
+async def test_the_api_description_opens_offline(page: Page, server: Server) -> None:
+    requests: list[str] = []
+    page.on("request", lambda request: requests.append(request.url))
+    await page.goto(f"{server.base}/docs")
+    await expect(page.get_by_text("/api/temperature_reading").first).to_be_visible()
+    assert all(url.startswith((server.base, "data:")) for url in requests)
