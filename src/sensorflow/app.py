@@ -1,7 +1,7 @@
 """The composition root: chooses the implementations, wires the rooms, owns what runs."""
 
 import asyncio
-import os
+import signal
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ import structlog
 from fastapi import FastAPI
 
 from sensorflow.bus.memory import MemoryBus
+from sensorflow.errors import StorageUnavailable
 from sensorflow.ingest.writer import Writer
 from sensorflow.keys.keyring import VARIABLES, Scope
 from sensorflow.keys.limits import ConnectionLimit, FailureLimit
@@ -76,7 +77,8 @@ class Application:
 
 
 def create_app(
-    settings: Settings, on_failure: Callable[[], None] = lambda: os._exit(1)
+    settings: Settings,
+    on_failure: Callable[[], None] = lambda: signal.raise_signal(signal.SIGTERM),
 ) -> Application:
     """Wire everything; nothing runs before the ASGI lifespan starts.
 
@@ -127,8 +129,12 @@ async def _running(
 ) -> AsyncIterator[None]:
     """Start from the disk up; stop from the edge down, so that nothing taken is left behind."""
     try:
-        await storage.start()
-        newest = await storage.newest()
+        try:
+            await storage.start()
+            newest = await storage.newest()
+        except StorageUnavailable as error:
+            log.critical("the database cannot be used", error=str(error))
+            raise
         hub.start_from(encode(newest) if newest else None)
         await bus.start(hub.publish)
         background = Background(on_failure)

@@ -57,13 +57,7 @@ class Conflict(msgspec.Struct, gc=False, frozen=True):
     measurement: str
 
 
-class Refused(msgspec.Struct, gc=False, frozen=True):
-    """The storage refuses this one reading; its neighbours are not affected."""
-
-    refusal: Refusal
-
-
-Outcome = Stored | Duplicate | Conflict | Refused
+Outcome = Stored | Duplicate | Conflict
 
 
 class CommittedBatch(msgspec.Struct, gc=False, frozen=True):

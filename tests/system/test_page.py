@@ -110,7 +110,7 @@ async def test_a_reading_appears_and_its_card_moves(page: Page, server: Server) 
     await expect(page.locator(value(page, "kitchen", "co2"))).to_have_text("417")
     for n in range(5):
         await send(server, "kitchen", 22 + n)
-    await expect(page.locator(value(page, "kitchen"))).to_have_text("26")
+    await expect(page.locator(value(page, "kitchen"))).to_have_text("26.0")
     chart = page.locator('[data-sensor="kitchen"] [data-measurement="temperature"] canvas')
     await expect(chart).to_have_attribute("data-points", "6")
     await send(server, "cellar", -3.25)
@@ -129,13 +129,13 @@ async def test_a_hostile_sensor_id_is_only_text(page: Page, server: Server) -> N
 async def test_the_page_reconnects_by_itself_after_a_restart(page: Page, server: Server) -> None:
     await sign_in(page, server)
     await send(server, "kitchen", 1)
-    await expect(page.locator(value(page, "kitchen"))).to_have_text("1")
+    await expect(page.locator(value(page, "kitchen"))).to_have_text("1.0")
     server.kill()
     await expect(page.locator('[data-connection="reconnecting"]')).to_be_visible()
     await asyncio.to_thread(server.start)
     await expect(page.locator('[data-connection="live"]')).to_be_visible(timeout=20_000)
     await send(server, "kitchen", 2)
-    await expect(page.locator(value(page, "kitchen"))).to_have_text("2")
+    await expect(page.locator(value(page, "kitchen"))).to_have_text("2.0")
 
 
 async def test_signing_out_ends_the_session(page: Page, server: Server) -> None:

@@ -5,6 +5,7 @@ import json
 import re
 import shlex
 import socket
+import sqlite3
 import subprocess
 import threading
 import time
@@ -301,3 +302,41 @@ def test_db_upgrade_by_hand_does_what_serve_does(tmp_path: Path) -> None:
     other = tmp_path / "other"
     with serving(other) as started:
         assert started.rows("SELECT name, sql FROM sqlite_master ORDER BY name") == by_hand
+
+
+def test_a_data_dir_that_cannot_be_used_stops_the_start_with_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    server = Server(tmp_path)
+    result = subprocess.run(
+        [PROGRAM, "serve"],
+        cwd=tmp_path,
+        env={**server.environment(), "DATA_DIR": str(tmp_path / "file" / "data")},
+        capture_output=True,
+        timeout=20,
+    )
+    assert result.returncode == 2
+    assert result.stderr.startswith(b"sensorflow: DATA_DIR: ")
+    assert result.stderr.count(b"\n") == 1
+
+
+@pytest.mark.parametrize("damage", ["not a database", "a newer schema"])
+def test_a_database_that_cannot_be_used_stops_the_start_with_one_line(
+    tmp_path: Path, damage: str
+) -> None:
+    server = Server(tmp_path)
+    if damage == "not a database":
+        server.data_dir.mkdir()
+        (server.data_dir / "sensorflow.db").write_bytes(b"something else " * 100)
+    else:
+        with server:
+            server.terminate()
+        connection = sqlite3.connect(server.data_dir / "sensorflow.db")
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+        connection.commit()
+        connection.close()
+        server.log.unlink()
+    server.launch()
+    assert server.process.wait(20) != 0
+    lines = server.log.read_text().splitlines()
+    assert len(lines) == 1, lines
+    assert "the database cannot be used" in lines[0]

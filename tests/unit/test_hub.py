@@ -117,7 +117,7 @@ def test_a_subscriber_that_never_reads_is_closed_and_held_within_its_bound(
     assert len(brisk.messages) == 100
     closed = pipe.closed if kind == "direct" else queued.closed_with
     assert closed is not None
-    assert closed[0] == CLOSE_TOO_SLOW
+    assert closed == (CLOSE_TOO_SLOW, "too slow; last id 1")
     assert pipe.unread <= 11_000
     assert len(queued._messages) <= 11
 

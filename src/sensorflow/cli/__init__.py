@@ -2,7 +2,7 @@
 
 import sys
 
-from sensorflow.errors import DataDirInUse, SettingsError
+from sensorflow.errors import DataDirInUse, SettingsError, StorageUnavailable
 
 
 def main() -> None:
@@ -11,6 +11,6 @@ def main() -> None:
 
     try:
         app()
-    except (SettingsError, DataDirInUse) as error:
+    except (SettingsError, DataDirInUse, StorageUnavailable) as error:
         print(f"sensorflow: {error}", file=sys.stderr)
         sys.exit(2)

@@ -1,6 +1,8 @@
 """The commands and their options; what they do is in the modules beside this one."""
 
+import math
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -34,6 +36,40 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _speed(value: str) -> float:
+    """A factor; `max` is infinite, so that nothing is ever waited for."""
+    try:
+        speed = math.inf if value == "max" else float(value)
+    except ValueError:
+        speed = 0.0
+    if speed > 0:
+        return speed
+    raise typer.BadParameter("give max, or a factor above 0 such as 1 or 3600")
+
+
+def _no_nan(value: float | None) -> float | None:
+    if value is not None and math.isnan(value):
+        raise typer.BadParameter("nan is no number")
+    return value
+
+
+Url = Annotated[str, typer.Option(help="The server's address.")]
+ApiKey = Annotated[
+    str | None,
+    typer.Option(
+        envvar="API_KEY",
+        help="The server's API_KEY; else that of .env in the working folder.",
+        show_default=False,
+    ),
+]
+Concurrency = Annotated[
+    int,
+    typer.Option(
+        min=1, max=1000, help="Readings under way at the same time; 1 keeps them in order."
+    ),
+]
+
+
 @app.callback()
 def options(
     version: Annotated[
@@ -54,6 +90,70 @@ def serve(
 
     given = {"host": host, "port": port}
     run(Settings(**{name: value for name, value in given.items() if value is not None}))
+
+
+@app.command()
+def simulate(
+    sensors: Annotated[int, typer.Option(min=1, max=10_000, help="How many sensors.")] = 5,
+    rate: Annotated[
+        float,
+        typer.Option(
+            min=0, callback=_no_nan, help="Readings/s of all; 0: as fast as replies come."
+        ),
+    ] = 5.0,
+    url: Url = "http://127.0.0.1:8000",
+    api_key: ApiKey = None,
+    duration: Annotated[
+        float | None, typer.Option(min=0, callback=_no_nan, help="Stop after so many seconds.")
+    ] = None,
+    count: Annotated[int | None, typer.Option(min=1, help="Stop after so many readings.")] = None,
+    concurrency: Concurrency = 16,
+    seed: Annotated[
+        int | None, typer.Option(help="Makes the values repeatable.", show_default=False)
+    ] = None,
+) -> None:
+    """Send readings of made-up sensors to a running server, until Ctrl-C."""
+    from sensorflow.cli.simulate import simulate as run
+
+    code = run(
+        sensors=sensors,
+        rate=rate,
+        url=url,
+        api_key=api_key,
+        duration=duration,
+        count=count,
+        concurrency=concurrency,
+        seed=seed,
+    )
+    raise typer.Exit(code)
+
+
+@app.command()
+def replay(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="CSV, also gzipped, with the columns recorded_at, sensor_id and measurements.",
+            show_default=False,
+        ),
+    ],
+    url: Url = "http://127.0.0.1:8000",
+    api_key: ApiKey = None,
+    concurrency: Concurrency = 16,
+    speed: Annotated[
+        float,
+        typer.Option(
+            parser=_speed,
+            metavar="max|FACTOR",
+            show_default="max",
+            help="1: in real time as recorded; 3600: an hour a second.",
+        ),
+    ] = math.inf,
+) -> None:
+    """Send recorded readings to a running server. Rows that it has already are not stored twice."""
+    from sensorflow.cli.replay import replay as run
+
+    raise typer.Exit(run(file, url=url, api_key=api_key, concurrency=concurrency, speed=speed))
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import resource
 import shlex
 import socket
@@ -53,7 +54,10 @@ class Server(uvicorn.Server):
         self._on_started = on_started
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        # The application says itself why it cannot start; uvicorn would add a trace of its own.
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         await super().startup(sockets)
+        logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
         self._on_started()
 
     def fail(self) -> None:

@@ -22,7 +22,6 @@ from sensorflow.readings import (
     Duplicate,
     Outcome,
     Reading,
-    Refused,
     Stored,
 )
 
@@ -213,8 +212,6 @@ class Writer:
                     answers.append(Receipt(Status.DUPLICATE, self._encode(reading)))
                 case Conflict(reading, measurement):
                     answers.append(_conflict(reading, measurement))
-                case Refused(refusal):
-                    answers.append(refusal)
         if committed:
             self._metrics.stored.inc(len(committed))
             self._bus.committed(CommittedBatch(committed, encoded))

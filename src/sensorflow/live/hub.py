@@ -12,6 +12,7 @@ class Hub:
     def __init__(self, metrics: Metrics) -> None:
         self._subscribers: set[Subscriber] = set()
         self._newest: bytes | None = None
+        self._cursor: int | None = None
         self._metrics = metrics
         metrics.subscribers.set_function(lambda: len(self._subscribers))
 
@@ -40,5 +41,6 @@ class Hub:
         for subscriber in slow:
             self._subscribers.discard(subscriber)
             self._metrics.closed.labels("too_slow").inc()
-            subscriber.close(CLOSE_TOO_SLOW, f"too slow; newest id {batch.readings[0].id}")
+            subscriber.close(CLOSE_TOO_SLOW, f"too slow; last id {self._cursor}")
         self._newest = messages[-1]
+        self._cursor = batch.readings[-1].id

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, inspect, text
 
+from sensorflow.errors import StorageUnavailable
 from sensorflow.storage.base import Storage
 from sensorflow.storage.migrations import HEAD
 
@@ -16,7 +17,11 @@ def open_storage(data_dir: Path) -> Storage:
 
 
 def upgrade(connection: Connection) -> bool:
-    """Apply the migrations that `connection`'s database lacks; tell whether there were any."""
+    """Apply the migrations that `connection`'s database lacks; tell whether there were any.
+
+    Raises `StorageUnavailable` where a newer version of the program has been at the database.
+    """
+    found = None
     if inspect(connection).has_table("alembic_version"):
         found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
         if found == HEAD:
@@ -24,9 +29,15 @@ def upgrade(connection: Connection) -> bool:
     # Loaded here because it takes longer than an ordinary start.
     from alembic import command
     from alembic.config import Config
+    from alembic.util import CommandError
 
     config = Config()
     config.set_main_option("script_location", "sensorflow.storage:migrations")
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    try:
+        command.upgrade(config, "head")
+    except CommandError:
+        raise StorageUnavailable(
+            f"its schema {found} is not known to this version; run a newer version"
+        ) from None
     return True

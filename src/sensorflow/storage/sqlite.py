@@ -19,7 +19,7 @@ import msgspec
 from sqlalchemy import create_engine, event
 from sqlalchemy.exc import DBAPIError
 
-from sensorflow.errors import BatchRefused, DataDirInUse, StorageUnavailable
+from sensorflow.errors import BatchRefused, DataDirInUse, SettingsError, StorageUnavailable
 from sensorflow.readings import KNOWN_MEASUREMENTS, Clock, Outcome, Reading, Stored
 from sensorflow.storage import engine
 from sensorflow.storage.duplicates import compare
@@ -68,11 +68,21 @@ class _Sensor(msgspec.Struct, gc=False):
 
 
 class SqliteStorage:
-    """Implements `storage.base.Storage`. Holds the lock on `data_dir` from creation to close."""
+    """Implements `storage.base.Storage`. Holds the lock on `data_dir` from creation to close.
+
+    Creation raises `SettingsError` for a folder that cannot be used, and `DataDirInUse`.
+    """
 
     def __init__(self, data_dir: Path) -> None:
-        data_dir.mkdir(parents=True, exist_ok=True)
-        self._lock = os.open(data_dir / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            data_dir.mkdir(parents=True, exist_ok=True)
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+            self._lock = os.open(data_dir / LOCK_NAME, flags, 0o600)
+        except OSError as error:
+            raise SettingsError(
+                f"DATA_DIR: {data_dir} cannot be used ({error.strerror}); "
+                "name a folder that this user may write to."
+            ) from None
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

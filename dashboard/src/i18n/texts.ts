@@ -1,0 +1,249 @@
+import type { KnownMeasurement } from "../state/measurements";
+
+export const LANGUAGES = ["en", "pt-BR"] as const;
+export type Language = (typeof LANGUAGES)[number];
+
+type Ago = (amount: string) => string;
+
+/** Every sentence of the page. A language that lacks one does not compile. */
+export interface Texts {
+  readonly languageName: string;
+  readonly languageShort: string;
+  readonly skipToContent: string;
+  readonly connection: Readonly<Record<"connecting" | "live" | "reconnecting" | "offline", string>>;
+  readonly trouble: {
+    readonly tooMany: string;
+    readonly restarting: string;
+    readonly tooSlow: string;
+    readonly refused: (reason: string) => string;
+  };
+  readonly header: {
+    readonly settings: string;
+    readonly language: string;
+    readonly theme: string;
+    readonly themes: Readonly<Record<"auto" | "light" | "dark", string>>;
+    readonly docs: string;
+    readonly signOut: string;
+  };
+  readonly sensors: (count: number, shown: string) => string;
+  readonly perSecond: (rate: string) => string;
+  readonly waiting: { readonly title: string; readonly unreachable: string };
+  readonly signIn: {
+    readonly title: string;
+    readonly lead: string;
+    readonly key: string;
+    readonly submit: string;
+    readonly busy: string;
+    readonly help: string;
+    readonly helpLink: string;
+  };
+  readonly faults: {
+    readonly empty: string;
+    readonly wrongKey: string;
+    readonly notTheReadKey: string;
+    readonly tooManyTries: (seconds: number | null) => string;
+    readonly unreachable: string;
+    readonly ended: string;
+    readonly unexpected: (status: number) => string;
+  };
+  readonly empty: {
+    readonly title: string;
+    readonly lead: string;
+    readonly example: string;
+    readonly key: string;
+    readonly copy: string;
+    readonly copied: string;
+    readonly copyByHand: string;
+  };
+  readonly board: {
+    readonly title: string;
+    readonly search: string;
+    readonly noMatch: (search: string) => string;
+    readonly more: (shown: string, matched: string) => string;
+    readonly allMeasurements: (count: number) => string;
+    readonly fewerMeasurements: string;
+    readonly stale: string;
+  };
+  readonly measurements: Readonly<Record<KnownMeasurement, string>>;
+  readonly chart: {
+    readonly label: (name: string, latest: string, low: string, high: string) => string;
+  };
+  readonly ago: {
+    readonly now: string;
+    readonly seconds: Ago;
+    readonly minutes: Ago;
+    readonly hours: Ago;
+    readonly days: Ago;
+  };
+}
+
+const en: Texts = {
+  languageName: "English",
+  languageShort: "EN",
+  skipToContent: "Skip to the readings",
+  connection: {
+    connecting: "Connecting",
+    live: "Live",
+    reconnecting: "Reconnecting",
+    offline: "Offline",
+  },
+  trouble: {
+    tooMany:
+      "The server already has as many open pages as it allows for this key (MAX_WS_CONNECTIONS_PER_KEY). Close another page; this one tries again every half minute.",
+    restarting: "The server is restarting. The page comes back by itself.",
+    tooSlow: "This page could not keep up with the readings and joins again at the newest.",
+    refused: (reason) => `The server closed the connection: ${reason}`,
+  },
+  header: {
+    settings: "Settings",
+    language: "Language",
+    theme: "Theme",
+    themes: { auto: "Automatic", light: "Light", dark: "Dark" },
+    docs: "API",
+    signOut: "Sign out",
+  },
+  sensors: (count, shown) => `${shown} ${count === 1 ? "sensor" : "sensors"}`,
+  perSecond: (rate) => `${rate} readings/s`,
+  waiting: {
+    title: "Looking for readings…",
+    unreachable: "The server does not answer. Trying again…",
+  },
+  signIn: {
+    title: "Sign in",
+    lead: "Enter the read key to see the live readings.",
+    key: "Read key",
+    submit: "Show the readings",
+    busy: "Checking…",
+    help: "The read key was printed when the server first started. If you chose your own, it is API_KEY_WS in the server’s .env file.",
+    helpLink: "The start-up message also has a link that signs you in.",
+  },
+  faults: {
+    empty: "Enter the read key first.",
+    wrongKey: "The server does not know this key. Check for missing characters and try again.",
+    notTheReadKey:
+      "This key is known, but it is not the read key. Use the one called API_KEY_WS, not API_KEY or ADMIN_KEY.",
+    tooManyTries: (seconds) =>
+      seconds === null
+        ? "Too many wrong keys from this address. Wait a little, then try again."
+        : `Too many wrong keys from this address. Try again in ${seconds} s.`,
+    unreachable: "The server does not answer. Check that it is running and try again.",
+    ended: "The session has ended. Sign in again to go on.",
+    unexpected: (status) => `The server answered with an unexpected status (${status}).`,
+  },
+  empty: {
+    title: "Ready for the first reading",
+    lead: "Nothing has arrived yet. Send a reading and it appears here at once, no reload needed.",
+    example: "Example command",
+    key: "Put your ingest key in place of YOUR_API_KEY. It was printed at the server’s first start, or set as API_KEY in .env.",
+    copy: "Copy",
+    copied: "Copied",
+    copyByHand: "Selected: press Ctrl+C",
+  },
+  board: {
+    title: "Live readings",
+    search: "Find a sensor",
+    noMatch: (search) => `No sensor matches “${search}”.`,
+    more: (shown, matched) => `Showing ${shown} of ${matched} sensors. Search to see the others.`,
+    allMeasurements: (count) => `Show all ${count} measurements`,
+    fewerMeasurements: "Show fewer measurements",
+    stale: "Silent",
+  },
+  measurements: { temperature: "Temperature", humidity: "Humidity", pressure: "Pressure" },
+  chart: {
+    label: (name, latest, low, high) => `${name}: now ${latest}, between ${low} and ${high}`,
+  },
+  ago: {
+    now: "just now",
+    seconds: (amount) => `${amount} s ago`,
+    minutes: (amount) => `${amount} min ago`,
+    hours: (amount) => `${amount} h ago`,
+    days: (amount) => `${amount} d ago`,
+  },
+};
+
+const ptBR: Texts = {
+  languageName: "Português",
+  languageShort: "PT",
+  skipToContent: "Ir para as leituras",
+  connection: {
+    connecting: "Conectando",
+    live: "Ao vivo",
+    reconnecting: "Reconectando",
+    offline: "Sem rede",
+  },
+  trouble: {
+    tooMany:
+      "O servidor já tem tantas páginas abertas quanto permite para esta chave (MAX_WS_CONNECTIONS_PER_KEY). Feche outra página; esta tenta de novo a cada meio minuto.",
+    restarting: "O servidor está reiniciando. A página volta sozinha.",
+    tooSlow: "Esta página não acompanhou as leituras e recomeça da mais recente.",
+    refused: (reason) => `O servidor encerrou a conexão: ${reason}`,
+  },
+  header: {
+    settings: "Preferências",
+    language: "Idioma",
+    theme: "Tema",
+    themes: { auto: "Automático", light: "Claro", dark: "Escuro" },
+    docs: "API",
+    signOut: "Sair",
+  },
+  sensors: (count, shown) => `${shown} ${count === 1 ? "sensor" : "sensores"}`,
+  perSecond: (rate) => `${rate} leituras/s`,
+  waiting: {
+    title: "Procurando leituras…",
+    unreachable: "O servidor não responde. Tentando de novo…",
+  },
+  signIn: {
+    title: "Entrar",
+    lead: "Informe a chave de leitura para ver as leituras ao vivo.",
+    key: "Chave de leitura",
+    submit: "Ver as leituras",
+    busy: "Verificando…",
+    help: "A chave de leitura foi mostrada quando o servidor iniciou pela primeira vez. Se você escolheu a sua, ela é API_KEY_WS no arquivo .env do servidor.",
+    helpLink: "A mensagem de início também traz um link que entra direto.",
+  },
+  faults: {
+    empty: "Informe primeiro a chave de leitura.",
+    wrongKey: "O servidor não conhece esta chave. Veja se falta algum caractere e tente de novo.",
+    notTheReadKey:
+      "Esta chave existe, mas não é a de leitura. Use a que se chama API_KEY_WS, não API_KEY nem ADMIN_KEY.",
+    tooManyTries: (seconds) =>
+      seconds === null
+        ? "Muitas chaves erradas vindas deste endereço. Espere um pouco e tente de novo."
+        : `Muitas chaves erradas vindas deste endereço. Tente de novo em ${seconds} s.`,
+    unreachable: "O servidor não responde. Veja se ele está ligado e tente de novo.",
+    ended: "A sessão terminou. Entre de novo para continuar.",
+    unexpected: (status) => `O servidor respondeu com um estado inesperado (${status}).`,
+  },
+  empty: {
+    title: "Pronto para a primeira leitura",
+    lead: "Nada chegou ainda. Envie uma leitura e ela aparece aqui na hora, sem recarregar.",
+    example: "Comando de exemplo",
+    key: "Troque YOUR_API_KEY pela sua chave de envio. Ela foi mostrada no primeiro início do servidor, ou definida como API_KEY no .env.",
+    copy: "Copiar",
+    copied: "Copiado",
+    copyByHand: "Selecionado: tecle Ctrl+C",
+  },
+  board: {
+    title: "Leituras ao vivo",
+    search: "Buscar sensor",
+    noMatch: (search) => `Nenhum sensor corresponde a “${search}”.`,
+    more: (shown, matched) =>
+      `Mostrando ${shown} de ${matched} sensores. Busque para ver os outros.`,
+    allMeasurements: (count) => `Mostrar as ${count} medições`,
+    fewerMeasurements: "Mostrar menos medições",
+    stale: "Em silêncio",
+  },
+  measurements: { temperature: "Temperatura", humidity: "Umidade", pressure: "Pressão" },
+  chart: {
+    label: (name, latest, low, high) => `${name}: agora ${latest}, entre ${low} e ${high}`,
+  },
+  ago: {
+    now: "agora mesmo",
+    seconds: (amount) => `há ${amount} s`,
+    minutes: (amount) => `há ${amount} min`,
+    hours: (amount) => `há ${amount} h`,
+    days: (amount) => `há ${amount} d`,
+  },
+};
+
+export const TEXTS: Readonly<Record<Language, Texts>> = { en, "pt-BR": ptBR };

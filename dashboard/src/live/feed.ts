@@ -1,0 +1,59 @@
+import { signal } from "@preact/signals";
+import type { Board } from "../state/board";
+import type { Session } from "../state/session";
+import type { ServerClock } from "./clock";
+import { decodeFrame } from "./frames";
+import { type Connection, LiveSocket, type Socket } from "./socket";
+
+/** The live connection of the page: what it carries goes to the board. */
+export interface Feed {
+  readonly connection: { readonly value: Connection };
+  start(): void;
+  stop(): void;
+}
+
+/** Binds the live socket to this page's window. */
+export function createFeed(board: Board, session: Session, clock: ServerClock): Feed {
+  const connection = signal<Connection>({ state: "connecting", trouble: null });
+  let newestId: number | null = null;
+  const socket = new LiveSocket({
+    open: (since) => new WebSocket(address(since)) as unknown as Socket,
+    cursor: () => newestId,
+    onConnection: (next) => {
+      connection.value = next;
+    },
+    onSessionLost: () => session.lost(),
+    onUnexplained: () => void session.verify(),
+    onFrame: (data) => {
+      const frame = decodeFrame(data);
+      // A gap needs no mark: the charts show less than any retention keeps.
+      if (frame?.kind !== "reading") return;
+      if (frame.reading.id !== null) newestId = frame.reading.id;
+      clock.observe(frame.reading.receivedAt);
+      board.ingest(frame.reading);
+    },
+  });
+
+  window.addEventListener("online", () => socket.setOnline(true));
+  window.addEventListener("offline", () => socket.setOnline(false));
+  document.addEventListener("visibilitychange", () => {
+    if (document.visibilityState === "visible") socket.wake();
+  });
+
+  return {
+    connection,
+    start() {
+      newestId = null;
+      connection.value = { state: "connecting", trouble: null };
+      socket.start();
+    },
+    stop: () => socket.stop(),
+  };
+}
+
+function address(since: number | null): URL {
+  const url = new URL("/ws/sensor_updates", window.location.href);
+  url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+  if (since !== null) url.searchParams.set("since", String(since));
+  return url;
+}

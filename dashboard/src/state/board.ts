@@ -1,0 +1,141 @@
+import { type ReadonlySignal, type Signal, signal } from "@preact/signals";
+import type { ServerClock } from "../live/clock";
+import type { Reading } from "../live/frames";
+import { RateMeter } from "../live/rate";
+import { type Sensor, SensorStore } from "./sensors";
+
+/** Between two rebuilds of the list of cards; a flood of new names gets the longer one. */
+const ROSTER_PAUSE = 100;
+const CROWDED_ROSTER_PAUSE = 1_000;
+const CROWDED = 200;
+const TICK = 1_000;
+
+export interface Pulse {
+  readonly sensors: number;
+  readonly overflowed: boolean;
+  readonly perSecond: number;
+}
+
+/**
+ * The store made visible: however many readings arrive, the page changes at most once a frame,
+ * and what is out of sight at most once a second.
+ */
+export class Board {
+  readonly #store = new SensorStore();
+  readonly #rate = new RateMeter();
+  readonly #clock: ServerClock;
+  readonly #revisions = new WeakMap<Sensor, Signal<number>>();
+  readonly #dirty = new Set<Sensor>();
+  readonly #inSight = new Set<Sensor>();
+  readonly #roster = signal<readonly Sensor[]>([]);
+  readonly #now = signal<number | null>(null);
+  readonly #pulse = signal<Pulse>({ sensors: 0, overflowed: false, perSecond: 0 });
+  #rosterAt = Number.NEGATIVE_INFINITY;
+  #rosterMembership = 0;
+  #frameWanted = false;
+
+  constructor(clock: ServerClock) {
+    this.#clock = clock;
+    setInterval(() => this.#tick(), TICK);
+  }
+
+  /** Every sensor kept, regular ones first. Changes when one comes or goes. */
+  get roster(): ReadonlySignal<readonly Sensor[]> {
+    return this.#roster;
+  }
+
+  /** The server's time, once a second. */
+  get now(): ReadonlySignal<number | null> {
+    return this.#now;
+  }
+
+  get pulse(): ReadonlySignal<Pulse> {
+    return this.#pulse;
+  }
+
+  /** Changes when the sensor's card has something new to show. */
+  revisionOf(sensor: Sensor): ReadonlySignal<number> {
+    let revision = this.#revisions.get(sensor);
+    if (!revision) {
+      revision = signal(0);
+      this.#revisions.set(sensor, revision);
+    }
+    return revision;
+  }
+
+  ingest(reading: Reading): void {
+    const { sensor, isNew } = this.#store.ingest(reading);
+    if (isNew) this.#rate.count(performance.now());
+    this.#dirty.add(sensor);
+    this.#wantFrame();
+  }
+
+  /** Whether the sensor's card is on the screen. */
+  setInSight(sensor: Sensor, inSight: boolean): void {
+    if (inSight) {
+      this.#inSight.add(sensor);
+      this.#wantFrame();
+    } else {
+      this.#inSight.delete(sensor);
+    }
+  }
+
+  clear(): void {
+    this.#store.clear();
+    this.#rate.reset();
+    this.#dirty.clear();
+    this.#showRoster();
+    this.#tick();
+  }
+
+  #wantFrame(): void {
+    if (this.#frameWanted) return;
+    this.#frameWanted = true;
+    requestAnimationFrame(() => {
+      this.#frameWanted = false;
+      this.#frame();
+    });
+  }
+
+  #frame(): void {
+    for (const sensor of this.#inSight) if (this.#dirty.delete(sensor)) this.#reveal(sensor);
+    if (this.#store.membership === this.#rosterMembership) return;
+    const pause = this.#store.size > CROWDED ? CROWDED_ROSTER_PAUSE : ROSTER_PAUSE;
+    if (performance.now() - this.#rosterAt >= pause) this.#showRoster();
+    else this.#wantFrame();
+  }
+
+  #tick(): void {
+    this.#now.value = this.#clock.now();
+    for (const sensor of this.#dirty) this.#reveal(sensor);
+    this.#dirty.clear();
+    const perSecond = this.#rate.perSecond(performance.now());
+    this.#showPulse(perSecond);
+  }
+
+  #reveal(sensor: Sensor): void {
+    const revision = this.#revisions.get(sensor);
+    if (revision) revision.value += 1;
+  }
+
+  #showRoster(): void {
+    this.#rosterAt = performance.now();
+    this.#rosterMembership = this.#store.membership;
+    this.#now.value = this.#clock.now();
+    this.#roster.value = [...this.#store.all()];
+    this.#showPulse(this.#pulse.value.perSecond);
+  }
+
+  #showPulse(perSecond: number): void {
+    const sensors = this.#store.size;
+    const overflowed = this.#store.overflowed;
+    const shown = this.#pulse.value;
+    if (
+      shown.sensors !== sensors ||
+      shown.overflowed !== overflowed ||
+      shown.perSecond !== perSecond
+    ) {
+      this.#pulse.value = { sensors, overflowed, perSecond };
+    }
+  }
+}

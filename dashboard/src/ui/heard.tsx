@@ -1,0 +1,32 @@
+import { formatAgo, formatMoment } from "../format";
+import type { Sensor } from "../state/sensors";
+import { useDashboard, useTexts } from "./context";
+
+interface HeardProps {
+  readonly sensor: Sensor;
+  readonly isStale: boolean;
+}
+
+/** When the sensor was last heard, by the server's clock, ticking. */
+export function Heard({ sensor, isStale }: HeardProps) {
+  const { board } = useDashboard();
+  const { texts, language } = useTexts();
+  const now = board.now.value;
+  void board.revisionOf(sensor).value;
+  const { heardAt } = sensor.rhythm;
+  if (now === null) return null;
+  return (
+    <span
+      class={`flex shrink-0 items-baseline gap-2 text-sm ${isStale ? "text-caution" : "text-soft"}`}
+    >
+      {isStale && (
+        <span class="rounded-full border border-current px-2 text-xs font-medium">
+          {texts.board.stale}
+        </span>
+      )}
+      <time dateTime={new Date(heardAt).toISOString()} title={formatMoment(heardAt, language)}>
+        {formatAgo(now - heardAt, language)}
+      </time>
+    </span>
+  );
+}
