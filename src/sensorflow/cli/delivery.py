@@ -75,7 +75,7 @@ class Delivery:
         try:
             if not first:
                 await self._opened.wait()
-            while (outgoing := await self._queue.get()) is not None:
+            while not self._stop.is_set() and (outgoing := await self._queue.get()) is not None:
                 try:
                     await self._send(outgoing)
                 except asyncio.CancelledError:
