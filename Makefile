@@ -42,7 +42,7 @@ lock: .venv/installed  ## resolve the dependencies anew
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; run make PYTHON=python3.x")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --require-hashes -r requirements-dev.lock
-	command -v npm >/dev/null || $(BIN)/pip install --quiet --require-hashes -r requirements-node.lock
+	$(BIN)/python -c 'import hatch_build, sys; sys.exit(not hatch_build.system_npm())' || $(BIN)/pip install --quiet --require-hashes -r requirements-node.lock
 	$(BIN)/pip install --quiet --no-build-isolation --no-deps -e .
 	touch $@
 

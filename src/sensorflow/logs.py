@@ -35,9 +35,10 @@ def configure_logging(level: str, log_format: str) -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=max(number, logging.WARNING), force=True)
-    # At lower levels uvicorn and websockets log request lines, and with them `?api-key=`.
+    # At lower levels uvicorn and websockets log request lines, and with them `?api-key=`; and a
+    # line for every malformed request, which anybody could fill the disk with.
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "websockets"):
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.propagate = True
-        logger.setLevel(logging.WARNING)
+        logger.setLevel(logging.ERROR)

@@ -45,7 +45,7 @@ class Stored(msgspec.Struct, gc=False, frozen=True):
 
 
 class Duplicate(msgspec.Struct, gc=False, frozen=True):
-    """All that the reading says was stored before, as `reading`."""
+    """All that the reading says was stored before: as `reading`, or in it and others beside it."""
 
     reading: Reading
 

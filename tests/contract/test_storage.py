@@ -118,6 +118,14 @@ async def test_duplicates_are_found_within_a_batch(storage: Storage) -> None:
     assert [type(outcome) for outcome in outcomes] == [Stored, Duplicate, Conflict]
 
 
+async def test_a_duplicate_names_the_row_that_says_it_all(storage: Storage) -> None:
+    await storage.append([device_reading(temperature=1.0)])
+    (second,) = await storage.append([device_reading(temperature=1.0, humidity=2.0)])
+    (again,) = await storage.append([device_reading(temperature=1.0, humidity=2.0)])
+    assert isinstance(second, Stored)
+    assert again == Duplicate(second.reading)
+
+
 async def test_an_older_reading_is_new_unless_its_own_time_is_taken(storage: Storage) -> None:
     await storage.append([device_reading(seconds=60), device_reading(seconds=0)])
     outcomes = await storage.append([device_reading(seconds=30), device_reading(seconds=0)])

@@ -6,8 +6,9 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx2
 import pytest
@@ -68,7 +69,10 @@ def serve(request: pytest.FixtureRequest, tmp_path: Path) -> Serve:
         server = uvicorn.Server(
             uvicorn.Config(
                 application.asgi,
-                http=BoundedHttpProtocol if own else HttpToolsProtocol,
+                http=cast(
+                    "type[asyncio.Protocol]",
+                    partial(BoundedHttpProtocol, application.metrics) if own else HttpToolsProtocol,
+                ),
                 ws=LiveProtocol if own else WebSocketsSansIOProtocol,
                 ws_per_message_deflate=False,
                 log_config=None,

@@ -117,7 +117,7 @@ def test_a_request_that_never_ends_is_answered_and_closed(server: Server) -> Non
     for connection in connections:
         answers.append(read_all(connection).split(b"\r\n")[0])
         connection.close()
-    assert answers == [b"HTTP/1.1 408 Request Timeout"] * 3
+    assert answers == [b"HTTP/1.1 408 Request Timeout"] * 2 + [b""]
     assert 15 < time.monotonic() - started < 40
     assert send_pico(server).startswith(b"HTTP/1.1 201 ")
 
@@ -340,3 +340,16 @@ def test_a_database_that_cannot_be_used_stops_the_start_with_one_line(
     lines = server.log.read_text().splitlines()
     assert len(lines) == 1, lines
     assert "the database cannot be used" in lines[0]
+
+
+def test_what_anybody_may_send_fills_no_log(server: Server) -> None:
+    before = server.log.read_text()
+    http(server.port, "GARBAGE")
+    upgrade = {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+        "Sec-WebSocket-Version": "13",
+    }
+    assert http(server.port, "GET /ws/nowhere", headers=upgrade).startswith(b"HTTP/1.1 404 ")
+    assert server.log.read_text() == before

@@ -3,22 +3,25 @@
 import asyncio
 import contextlib
 import logging
+import os
 import resource
 import shlex
+import shutil
 import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
+from typing import cast
 
 import structlog
 import uvicorn
 
 from sensorflow import __version__
 from sensorflow.app import create_app
-from sensorflow.errors import Reason, SettingsError
+from sensorflow.errors import SettingsError
 from sensorflow.keys.keyring import VARIABLES, Scope
 from sensorflow.logs import configure_logging
-from sensorflow.metrics import Metrics
 from sensorflow.settings import Settings
 from sensorflow.web.edge import INGEST_PATH
 from sensorflow.web.protocols import BoundedHttpProtocol, LiveProtocol
@@ -46,18 +49,15 @@ class Server(uvicorn.Server):
 
     failed = False
 
-    def __init__(
-        self, config: uvicorn.Config, metrics: Metrics, on_started: Callable[[], None]
-    ) -> None:
+    def __init__(self, config: uvicorn.Config, on_started: Callable[[], None]) -> None:
         super().__init__(config)
-        self._metrics = metrics
         self._on_started = on_started
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         # The application says itself why it cannot start; uvicorn would add a trace of its own.
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         await super().startup(sockets)
-        logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+        logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
         self._on_started()
 
     def fail(self) -> None:
@@ -69,8 +69,8 @@ class Server(uvicorn.Server):
         if counter % LATE_CHECK_TICKS == 0:
             now = asyncio.get_running_loop().time()
             for connection in list(self.server_state.connections):
-                if isinstance(connection, BoundedHttpProtocol) and connection.close_if_late(now):
-                    self._metrics.refused(Reason.REQUEST_TIMEOUT)
+                if isinstance(connection, BoundedHttpProtocol):
+                    connection.close_if_late(now)
         return await super().on_tick(counter)
 
     @contextmanager
@@ -104,7 +104,7 @@ def serve(settings: Settings) -> None:
         uvicorn.Config(
             application.asgi,
             loop="uvloop",
-            http=BoundedHttpProtocol,
+            http=cast("type[asyncio.Protocol]", partial(BoundedHttpProtocol, application.metrics)),
             ws=LiveProtocol,
             ws_ping_interval=PING_INTERVAL,
             ws_ping_timeout=PING_INTERVAL,
@@ -118,7 +118,6 @@ def serve(settings: Settings) -> None:
             timeout_graceful_shutdown=SHUTDOWN_TIMEOUT,
             backlog=4096,
         ),
-        application.metrics,
         on_started=started,
     )
     server.run(sockets=[listener])
@@ -166,11 +165,17 @@ def _greeting(settings: Settings, made: Mapping[Scope, str]) -> str:
         body = '{"temperature": 23.5, "humidity": 56.2, "pressure": 1013.2, "sensor_id": "kitchen"}'
         lines += [
             "Send:   " + _curl(f"{base}{INGEST_PATH}", made[Scope.INGEST], body),
-            f"Try:    sensorflow simulate --url {base} --api-key {made[Scope.INGEST]}",
+            f"Try:    API_KEY={made[Scope.INGEST]} {_program()} simulate --url {base}",
         ]
     elif settings.api_key is None:
-        lines.append("Lost the key for devices?  sensorflow keys renew API_KEY")
+        lines.append(f"Lost the key for devices?  {_program()} keys renew API_KEY")
     return "\n".join([*lines, "", "Ctrl-C stops the server."])
+
+
+def _program() -> str:
+    """How the user can call this program: by its name only where the shell would find it."""
+    found = shutil.which("sensorflow")
+    return "sensorflow" if found else os.path.relpath(sys.argv[0])
 
 
 def _curl(url: str, key: str, body: str) -> str:

@@ -1,7 +1,7 @@
 """The embedded storage: one SQLite file, WAL, every commit flushed to disk.
 
 One thread owns the writing connection, so a batch costs one hop between threads however many
-statements it needs; reads have connections and threads of their own and never wait for it.
+statements it needs; reads have a thread and a connection of their own and never wait for it.
 """
 
 import asyncio
@@ -10,10 +10,9 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final, TypeVar, TypeVarTuple
+from typing import Any, Final
 
 import msgspec
 from sqlalchemy import create_engine, event
@@ -23,11 +22,11 @@ from sensorflow.errors import BatchRefused, DataDirInUse, SettingsError, Storage
 from sensorflow.readings import KNOWN_MEASUREMENTS, Clock, Outcome, Reading, Stored
 from sensorflow.storage import engine
 from sensorflow.storage.duplicates import compare
+from sensorflow.storage.thread import Arguments, OwnThread, T
 
 FILE_NAME: Final = "sensorflow.db"
 LOCK_NAME: Final = "sensorflow.lock"
 
-_READ_THREADS: Final = 2
 _SENSORS_KEPT: Final = 100_000  # about 20 MB; a sensor beyond it costs a look-up
 _BUSY_TIMEOUT: Final = 2.0  # seconds; only backup tools compete for this file
 _ROWS_PER_STATEMENT: Final = 256  # times 10 columns, well below SQLite's 32,766 variables
@@ -56,9 +55,6 @@ _FAULTS_OF_THE_BATCH: Final = (
     OverflowError,
     UnicodeEncodeError,
 )
-
-T = TypeVar("T")
-Arguments = TypeVarTuple("Arguments")
 
 
 class _Sensor(msgspec.Struct, gc=False):
@@ -93,14 +89,14 @@ class SqliteStorage:
             ) from None
         self._engine = create_engine(
             f"sqlite+pysqlite:///{data_dir / FILE_NAME}",
-            pool_size=_READ_THREADS + 1,
+            pool_size=2,
             max_overflow=0,
             isolation_level="AUTOCOMMIT",
             connect_args={"timeout": _BUSY_TIMEOUT, "check_same_thread": False},
         )
         event.listen(self._engine, "connect", _configure)
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="sqlite-writer")
-        self._readers = ThreadPoolExecutor(_READ_THREADS, thread_name_prefix="sqlite-reader")
+        self._writer = OwnThread("sqlite-writer")
+        self._reader = OwnThread("sqlite-reader")
         self._sensors: dict[str, _Sensor] = {}
         self._last_id = 0
         self._cursor: sqlite3.Cursor | None = None
@@ -113,15 +109,15 @@ class SqliteStorage:
         return await self._run(self._writer, self._append, readings)
 
     async def newest(self) -> Reading | None:
-        found = await self._run(self._readers, self._select, "ORDER BY r.id DESC LIMIT 1", ())
+        found = await self._run(self._reader, self._select, "ORDER BY r.id DESC LIMIT 1", ())
         return found[0] if found else None
 
     async def after(self, cursor: int, limit: int) -> list[Reading]:
         tail = "WHERE r.id > ? ORDER BY r.id LIMIT ?"
-        return await self._run(self._readers, self._select, tail, (cursor, limit))
+        return await self._run(self._reader, self._select, tail, (cursor, limit))
 
     async def ping(self) -> None:
-        await self._run(self._readers, self._select, "WHERE r.id = ?", (0,))
+        await self._run(self._reader, self._select, "WHERE r.id = ?", (0,))
 
     async def close(self) -> None:
         if self._closed:
@@ -130,10 +126,10 @@ class SqliteStorage:
         await asyncio.to_thread(self._close)
 
     async def _run(
-        self, executor: ThreadPoolExecutor, call: Callable[[*Arguments], T], *args: *Arguments
+        self, thread: OwnThread, call: Callable[[*Arguments], T], *arguments: *Arguments
     ) -> T:
         try:
-            return await asyncio.get_running_loop().run_in_executor(executor, call, *args)
+            return await thread.run(call, *arguments)
         except (sqlite3.Error, DBAPIError) as error:
             raise StorageUnavailable(str(getattr(error, "orig", error))) from error
 
@@ -270,8 +266,8 @@ class SqliteStorage:
             return [_reading(row) for row in rows]
 
     def _close(self) -> None:
-        self._writer.shutdown()
-        self._readers.shutdown()
+        self._writer.join()
+        self._reader.join()
         if self._cursor is not None:
             self._cursor.connection.close()
         self._engine.dispose()

@@ -7,6 +7,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.frames import Frame
 
 from sensorflow.errors import Reason, Refusal
+from sensorflow.metrics import Metrics
 from sensorflow.web.asgi import WHOLE_RESPONSE, Headers
 from sensorflow.web.live import EXTENSION
 from sensorflow.web.problems import problem
@@ -40,10 +41,11 @@ _TOO_LATE: Final = _last_response(
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
-    """HTTP/1.1 whose requests have to arrive within bounds."""
+    """HTTP/1.1 whose requests have to arrive within bounds. `metrics` counts those that do not."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, metrics: Metrics, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._metrics = metrics
         self._head_bytes = 0
         self._in_head = True
         # From the connection on: whoever sends nothing at all is not kept either.
@@ -54,6 +56,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._head_bytes += len(data)
         super().data_received(data)
         if self._in_head and self._head_bytes > MAX_HEAD and not self.transport.is_closing():
+            self._metrics.refused(Reason.HEAD_TOO_LARGE)
             self.transport.write(_TOO_LARGE)
             self.transport.close()
 
@@ -96,21 +99,24 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         cycle.on_response()
         return True
 
-    def close_if_late(self, now: float) -> bool:
+    def close_if_late(self, now: float) -> None:
         """Close the connection if its request should have arrived by `now` (loop time).
 
         One check now and then over all connections costs the hot path nothing, where a timer for
         each body would cost every request. An application that waits for the body is told that
-        the client disconnected. Returns whether the connection was closed.
+        the client disconnected. A connection that never sent anything, as browsers open them in
+        advance, is closed without a word.
         """
         if self._waiting_since is None or now - self._waiting_since < REQUEST_TIMEOUT:
-            return False
+            return
         self._waiting_since = None
-        if not self.transport.is_closing():
-            if self.cycle is None or not self.cycle.response_started:
-                self.transport.write(_TOO_LATE)
-            self.transport.close()
-        return True
+        if self.transport.is_closing():
+            return
+        answered = self.cycle is not None and self.cycle.response_started
+        if self._head_bytes and not answered:
+            self._metrics.refused(Reason.REQUEST_TIMEOUT)
+            self.transport.write(_TOO_LATE)
+        self.transport.close()
 
 
 class LiveProtocol(WebSocketsSansIOProtocol):
@@ -124,6 +130,12 @@ class LiveProtocol(WebSocketsSansIOProtocol):
         self.scope["extensions"][EXTENSION] = {"sink": self}
         await super().run_asgi()
         self._linger()
+
+    async def send(self, message: Any) -> None:
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body" and not message.get("more_body"):
+            # uvicorn would log an error for every handshake that the application refused.
+            self.handshake_complete = True
 
     def write_frames(self, frames: bytes) -> None:
         if not self.close_sent and not self.transport.is_closing():

@@ -1,0 +1,1 @@
+"""Measures the real program; see README.md."""

@@ -1,0 +1,100 @@
+"""`python -m benchmarks`: measure the program, print the table, fail where a check fails."""
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Final
+
+from benchmarks import p1, p3, p8, report
+from benchmarks.server import BenchmarkError, MissingTool, tool
+
+FIGURES: Final[dict[str, Callable[[argparse.Namespace], list[report.Row]]]] = {
+    "P1": lambda options: p1.measure(options.seconds, options.rounds),
+    "P3": lambda options: p3.measure(options.seconds, options.rounds),
+    "P8": lambda _: p8.measure(),
+}
+NEEDS: Final = {"P1": ("wrk", "wrk"), "P3": ("gcc", "gcc libc6-dev")}
+SECTION: Final = "SQLite"
+BUSY: Final = 1.0
+"""A load average over one minute, before our own load starts."""
+
+
+def main() -> int:
+    """Return 0; 1 where a measurement or a check failed; 2 where something is to be installed."""
+    options = _options()
+    signal.signal(signal.SIGTERM, _stop)
+    rows = []
+    try:
+        for figure in options.only:
+            if figure in NEEDS:
+                tool(*NEEDS[figure])
+        report.refuse_memory()
+        machine = report.machine()
+        if os.getloadavg()[0] > BUSY:
+            print("the machine is busy: the figures will be noise, see README.md", file=sys.stderr)
+        for figure in options.only:
+            print(f"measuring {figure} ...", file=sys.stderr, flush=True)
+            rows += FIGURES[figure](options)
+    except MissingTool as missing:
+        print(missing, file=sys.stderr)
+        return 2
+    except (BenchmarkError, subprocess.TimeoutExpired) as error:
+        print(f"FAILED: {error}", file=sys.stderr)
+        return 1
+    print(f"\n{machine}\n\n{report.table(rows)}\n", flush=True)
+    problems = dict.fromkeys(problem for row in rows for problem in row.problems)
+    for problem in problems:
+        print(f"FAILED: {problem}", file=sys.stderr)
+    if problems:
+        return 1
+    if options.write:
+        report.write(SECTION, _command(), machine, rows)
+    return 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument(
+        "--only",
+        type=_figures,
+        default=list(FIGURES),
+        help="figures, separated by commas (default: all)",
+    )
+    parser.add_argument("--seconds", type=_positive, default=5, help="a round's length (5)")
+    parser.add_argument("--rounds", type=_positive, default=3, help="rounds of P1 and P3 (3)")
+    parser.add_argument(
+        "--write", action="store_true", help=f"put the run into RESULTS.md, section {SECTION!r}"
+    )
+    return parser.parse_args()
+
+
+def _figures(text: str) -> list[str]:
+    figures = [part.strip().upper() for part in text.split(",")]
+    for figure in figures:
+        if figure not in FIGURES:
+            raise argparse.ArgumentTypeError(f"{figure!r} is none of {', '.join(FIGURES)}")
+    return figures
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("1 or more")
+    return number
+
+
+def _command() -> str:
+    return " ".join(["python -m benchmarks", *sys.argv[1:]])
+
+
+def _stop(_number: int, _frame: FrameType | None) -> None:
+    """Leave by way of every `finally`, so that no process stays behind."""
+    raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
