@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from sensorflow.errors import StorageUnavailable
+from sensorflow.storage.sqlite import SqliteStorage
 from tests.integration.conftest import GOOD, Running, Serve
 from tests.servers import ADMIN_KEY, INGEST_KEY, READ_KEY
 
@@ -199,3 +201,58 @@ async def test_many_at_once_are_all_stored_once(app: Running) -> None:
     )
     assert {response.status_code for response in responses} == {201}
     assert sorted(response.json()["id"] for response in responses) == list(range(1, 101))
+
+
+async def test_pipelined_requests_are_answered_in_order(app: Running) -> None:
+    bodies = [json.dumps({**GOOD, "sensor_id": f"s{n}"}).encode() for n in range(3)]
+    bodies.insert(1, b"not json")
+    requests = [
+        b"POST /api/temperature_reading HTTP/1.1\r\nHost: x\r\nX-API-Key: %b\r\n"
+        b"Content-Length: %d\r\n%b\r\n%b"
+        % (
+            INGEST_KEY.encode(),
+            len(body),
+            b"Connection: close\r\n" if body is bodies[-1] else b"",
+            body,
+        )
+        for body in bodies
+    ]
+    reader, writer = await asyncio.open_connection("127.0.0.1", app.port)
+    writer.write(b"".join(requests))
+    answer = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    statuses = [part.split(b" ")[0] for part in answer.split(b"HTTP/1.1 ")[1:]]
+    assert statuses == [b"201", b"400", b"201", b"201"]
+    assert [answer.index(b'"s%d"' % n) for n in range(3)] == sorted(
+        answer.index(b'"s%d"' % n) for n in range(3)
+    )
+
+
+async def test_a_storage_that_is_away_is_told_with_retry_after(
+    app: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> None:
+        raise StorageUnavailable("the disk is full")
+
+    with monkeypatch.context() as away:
+        away.setattr(SqliteStorage, "append", fail)
+
+        response = await app.post()
+        assert (response.status_code, response.json()["reason"]) == (503, "storage_unavailable")
+        assert int(response.headers["retry-after"]) >= 1
+        assert (await app.http.get("/healthz")).status_code == 200
+    assert (await app.post()).status_code == 201
+
+
+async def test_readyz_tells_that_readings_cannot_be_stored(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> None:
+        raise StorageUnavailable("the disk is full")
+
+    monkeypatch.setattr(SqliteStorage, "ping", fail)
+    async with serve() as app:
+        ready = await app.http.get("/readyz")
+        assert ready.status_code == 503
+        assert "disk" not in ready.text

@@ -121,6 +121,18 @@ async def test_connections_are_limited_by_key_and_freed(serve: Serve) -> None:
             assert (await receive(last))["id"] == 1
 
 
+async def test_a_session_counts_as_its_key(serve: Serve) -> None:
+    async with serve(max_ws_connections_per_key=1) as app:
+        signed_in = await app.http.post("/api/session", headers={"X-API-Key": READ_KEY})
+        cookie = {"Cookie": signed_in.headers["set-cookie"].partition(";")[0]}
+        own = websockets.Origin(f"http://127.0.0.1:{app.port}")
+        async with (
+            app.watch("", additional_headers=cookie, origin=own),
+            app.watch() as second,
+        ):
+            assert (await closed(second))[0] == 1008
+
+
 async def test_a_subscriber_that_leaves_is_forgotten(app: Running) -> None:
     def subscribers() -> float | None:
         return app.application.metrics.registry.get_sample_value("sensorflow_subscribers")

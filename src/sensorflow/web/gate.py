@@ -13,8 +13,6 @@ from sensorflow.keys.sessions import Sessions
 from sensorflow.web import asgi
 
 SESSION_COOKIE: Final = "sensorflow_session"
-SESSION_IDENTITY: Final = b"session"
-"""All browser sessions count as one holder: they all stand for the one read key."""
 
 _DOES: Final = {
     Scope.INGEST: "send readings",
@@ -72,7 +70,10 @@ class Gate:
         )
 
     def require_reader(self, scope: asgi.Scope, headers: Mapping[bytes, bytes]) -> bytes:
-        """Let through who may read: by key, or by a browser session of our own origin."""
+        """Let through who may read: by key, or by a browser session of our own origin.
+
+        Returns what identifies the holder; a session's holder is the read key it stands for.
+        """
         has_key = (
             b"x-api-key" in headers
             or b"authorization" in headers
@@ -86,7 +87,7 @@ class Gate:
                 "A browser session is good for this server's own page only; other origins send "
                 "the API_KEY_WS.",
             )
-        return SESSION_IDENTITY
+        return self._keyring.kept(Scope.READ)
 
     def has_session(self, headers: Mapping[bytes, bytes]) -> bool:
         """Whether the request carries a session of ours that is still good."""
