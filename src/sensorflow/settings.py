@@ -1,6 +1,7 @@
 """Settings: the only reader of the environment and of `.env`."""
 
 import os
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -45,8 +46,8 @@ def _known_timezone(name: str) -> str:
 
 
 def _usable_key(key: str | None) -> str | None:
-    if key is not None and (len(key) < SHORTEST_KEY or not key.isascii() or not key.isprintable()):
-        raise ValueError(f"a key has at least {SHORTEST_KEY} printable ASCII characters")
+    if key is not None and re.fullmatch(f"[!-~]{{{SHORTEST_KEY},}}", key) is None:
+        raise ValueError(f"a key has at least {SHORTEST_KEY} printable ASCII characters, no spaces")
     return key
 
 

@@ -53,6 +53,7 @@ def test_an_empty_value_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> No
         ("WORKERS", "0"),
         ("API_KEY", "short"),
         ("API_KEY_WS", "nön-ascii-key"),
+        ("ADMIN_KEY", "a key with spaces"),
     ],
 )
 def test_a_value_that_cannot_be_right_is_one_line_that_names_it(
