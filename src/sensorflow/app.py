@@ -17,7 +17,7 @@ from sensorflow.ingest.writer import Writer
 from sensorflow.keys.keyring import VARIABLES, Scope
 from sensorflow.keys.limits import ConnectionLimit, FailureLimit
 from sensorflow.keys.sessions import Sessions
-from sensorflow.keys.store import load_keys
+from sensorflow.keys.store import keep_keys, load_keys
 from sensorflow.live.hub import Hub
 from sensorflow.metrics import Metrics
 from sensorflow.readings import WireEncoder
@@ -74,6 +74,8 @@ class Application:
     metrics: Metrics
     made_keys: Mapping[Scope, str]
     """Keys made just now: to be shown once, to nobody but the operator."""
+    keep_made_keys: Callable[[], None]
+    """Makes them last beyond this start; to be called when they have been shown."""
 
 
 def create_app(
@@ -115,7 +117,7 @@ def create_app(
         fallback=api,
         metrics=metrics,
     )
-    return Application(edge, metrics, made_keys)
+    return Application(edge, metrics, made_keys, lambda: keep_keys(settings.data_dir, made_keys))
 
 
 @asynccontextmanager

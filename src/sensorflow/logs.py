@@ -19,7 +19,10 @@ def configure_logging(level: str, log_format: str) -> None:
         shared.append(structlog.processors.format_exc_info)
         last = structlog.processors.JSONRenderer()
     else:
-        last = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        # The default shows each frame's variables, and with them the keys in the headers.
+        last = structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
     number = getattr(logging, level.upper())
     structlog.configure(
         processors=[*shared, last],

@@ -98,7 +98,7 @@ class Settings(BaseSettings):
     workers: Annotated[int, AfterValidator(_usable_workers)] = Field(
         1, ge=1, description="Processes; SQLite allows one."
     )
-    data_dir: Path = Field(
+    data_dir: Annotated[Path, AfterValidator(Path.expanduser)] = Field(
         Path("./data"), description="Where the embedded database and the made keys are kept."
     )
     timezone: Annotated[str, AfterValidator(_known_timezone)] = Field(
@@ -118,6 +118,8 @@ class Settings(BaseSettings):
         """
         try:
             super().__init__(**values)
+        except UnicodeDecodeError:
+            raise SettingsError(".env: it is not UTF-8 text; save it as UTF-8.") from None
         except ValidationError as error:
             first = error.errors(include_input=True)[0]
             name = str(first["loc"][0])

@@ -8,8 +8,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, text
 
-from sensorflow.storage import engine
-from sensorflow.storage.migrations import HEAD
+from sensorflow.storage.migrations import HEAD, upgrade
 from sensorflow.storage.tables import metadata
 
 
@@ -22,7 +21,7 @@ def test_head_is_the_newest_revision() -> None:
 def test_the_migrated_schema_is_the_declared_one(tmp_path: Path) -> None:
     database = create_engine(f"sqlite:///{tmp_path / 'x.db'}")
     with database.begin() as connection:
-        assert engine.upgrade(connection)
+        assert upgrade(connection)
     with database.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
         # Alembic does not compare AUTOINCREMENT, on which the order of cursors rests.
@@ -30,5 +29,5 @@ def test_the_migrated_schema_is_the_declared_one(tmp_path: Path) -> None:
         sql = {row[0].split()[2]: row[0] for row in tables}
         assert "AUTOINCREMENT" in sql["readings"]
         assert "AUTOINCREMENT" in sql["sensors"]
-        assert not engine.upgrade(connection)
+        assert not upgrade(connection)
     database.dispose()

@@ -14,6 +14,7 @@ from sensorflow.errors import BatchRefused, DataDirInUse, StorageUnavailable
 from sensorflow.readings import Conflict, Duplicate, Reading, Stored
 from sensorflow.storage.base import Storage
 from sensorflow.storage.engine import open_storage
+from sensorflow.storage.sqlite import SqliteStorage
 from tests.helpers import NOON, device_reading, server_reading
 
 
@@ -153,6 +154,56 @@ async def test_a_batch_with_an_impossible_value_stores_nothing(storage: Storage)
     assert [reading.id for reading in batch] == [None] * 3
     outcomes = await storage.append([batch[0], batch[2]])
     assert [type(outcome) for outcome in outcomes] == [Stored, Stored]
+
+
+async def test_a_failed_batch_leaves_no_sensor_behind_in_memory(storage: Storage) -> None:
+    poisoned = device_reading("known")
+    poisoned.client_ip = "\ud800"  # fails after the sensors are known
+    with pytest.raises(BatchRefused):
+        await storage.append([device_reading("new"), poisoned])
+    outcomes = await storage.append([device_reading("new"), device_reading("known")])
+    assert [type(outcome) for outcome in outcomes] == [Stored, Stored]
+
+
+@pytest.mark.parametrize("name", ["plain", "what?x", "pct%20x", "a#b", "with space", "ü"])
+async def test_everything_lies_in_data_dir_whatever_its_name(tmp_path: Path, name: str) -> None:
+    data_dir = tmp_path / name
+    storage = open_storage(data_dir)
+    await storage.start()
+    await storage.append([server_reading()])
+    await storage.close()
+    assert [path.name for path in tmp_path.iterdir()] == [name]  # noqa: ASYNC240
+    assert (data_dir / "sensorflow.db").exists()
+
+
+async def test_every_commit_is_flushed_to_disk(tmp_path: Path) -> None:
+    storage = SqliteStorage(tmp_path)
+    await storage.start()
+    try:
+        assert storage._writing.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
+        assert storage._writing.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    finally:
+        await storage.close()
+
+
+async def test_more_sensors_than_are_kept_in_memory(tmp_path: Path) -> None:
+    storage = SqliteStorage(tmp_path, sensors_kept=3)
+    await storage.start()
+    try:
+        for seconds in (0, 1):
+            for sensors in ("abc", "bcd", "defgh", "a", "ha"):
+                batch = [device_reading(s, seconds) for s in sensors]
+                first = await storage.append(batch)
+                again = await storage.append(batch)
+                assert {type(outcome) for outcome in first} <= {Stored, Duplicate}
+                assert {type(outcome) for outcome in again} == {Duplicate}
+        kept = await everything(storage)
+        assert sorted((r.sensor_id, r.recorded_at.second) for r in kept) == sorted(
+            (s, seconds) for s in "abcdefgh" for seconds in (0, 1)
+        )
+        assert len(storage._sensors) <= 5
+    finally:
+        await storage.close()
 
 
 async def test_ids_go_on_after_a_restart_and_duplicates_are_still_known(tmp_path: Path) -> None:

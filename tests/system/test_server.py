@@ -259,8 +259,15 @@ def test_keys_are_shown_once_and_the_printed_curl_works_when_pasted(tmp_path: Pa
         assert json.loads(again)["id"] == 2
 
 
-def test_no_key_reaches_any_log(tmp_path: Path) -> None:
-    with serving(tmp_path, LOG_LEVEL="debug") as server:
+@pytest.mark.parametrize("log_format", ["console", "json"])
+def test_no_key_reaches_any_log(tmp_path: Path, log_format: str) -> None:
+    with serving(tmp_path, LOG_LEVEL="debug", LOG_FORMAT=log_format) as server:
+        # A fault nobody foresaw is logged with its trace: the table is gone from under the server.
+        connection = sqlite3.connect(server.data_dir / "sensorflow.db", timeout=10)
+        connection.execute("DROP TABLE readings")
+        connection.commit()
+        connection.close()
+        assert post(server, reading(1)).startswith(b"HTTP/1.1 503 ")
         for key in (INGEST_KEY, "wrong-key-in-the-address"):
             http(server.port, f"POST /api/temperature_reading?api-key={key}")
             http(server.port, f"GET /nowhere?api-key={key}")
@@ -353,3 +360,127 @@ def test_what_anybody_may_send_fills_no_log(server: Server) -> None:
     }
     assert http(server.port, "GET /ws/nowhere", headers=upgrade).startswith(b"HTTP/1.1 404 ")
     assert server.log.read_text() == before
+
+
+def stalled(server: Server, start: bytes) -> socket.socket:
+    """A connection that has sent `start` and will say no more; the server has read it."""
+    connection = socket.create_connection(("127.0.0.1", server.port), timeout=30)
+    connection.sendall(start)
+    # Answered after it, on the same loop: by then the bytes above have been read.
+    http(server.port, "GET /healthz")
+    return connection
+
+
+HEAD = f"POST /api/temperature_reading HTTP/1.1\r\nHost: x\r\nX-API-Key: {INGEST_KEY}\r\n".encode()
+
+
+def test_an_unfinished_request_does_not_hold_up_the_end(server: Server) -> None:
+    connection = stalled(server, HEAD + b"Content-Length: 100\r\n\r\n{")
+    started = time.monotonic()
+    assert server.terminate() == 0
+    assert time.monotonic() - started < 5
+    answer = read_all(connection)
+    connection.close()
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert b"retry-after" in answer
+
+
+def test_an_upgrade_that_is_no_handshake_is_not_kept_and_harms_no_shutdown(server: Server) -> None:
+    upgrade = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
+    requests = [
+        HEAD + upgrade + b"Content-Length: 2\r\n\r\n{}",
+        b"GET /ws/sensor_updates HTTP/1.1\r\nHost: x\r\n" + upgrade + b"\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\n" + upgrade + b"Content-Length: 2\r\n\r\n{}",
+        b"POST / HTTP/1.1\r\nHost: x\r\n" + upgrade + b"\r\n",
+    ]
+    connections = [stalled(server, request) for request in requests]
+    assert post(server, reading(1)).startswith(b"HTTP/1.1 201 ")
+    assert server.terminate() == 0
+    for connection in connections:
+        connection.close()
+    assert "Traceback" not in server.log.read_text()
+
+
+@pytest.mark.parametrize("field", [b"x: y\r\n", b"x: " + b"y" * 60_000 + b"\r\n", b"y" * 60_000])
+def test_endless_trailers_are_cut_off(server: Server, field: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+        connection.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n0\r\n")
+        sent = 0
+        try:
+            while sent < 50_000_000:
+                sent += connection.send(field * max(1, 60_000 // len(field)))
+        except OSError:
+            pass
+    assert sent < 20_000_000  # what the kernel's buffers took beside our bound
+    assert send_pico(server).startswith(b"HTTP/1.1 201 ")
+
+
+def test_rubbish_after_a_whole_request_does_not_take_its_receipt(server: Server) -> None:
+    body = PICO_BODY.encode()
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+        connection.sendall(HEAD + b"Content-Length: %d\r\n\r\n%b\x00\x01" % (len(body), body))
+        answer = read_all(connection)
+    assert answer.startswith(b"HTTP/1.1 201 ")
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert server.rows() == [(1,)]
+
+
+def test_malformed_requests_are_told_as_problems_and_counted(server: Server) -> None:
+    answer = http(server.port, "GARBAGE")
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"application/problem+json" in answer
+    metrics = http(server.port, "GET /metrics", headers={"X-API-Key": READ_KEY})
+    assert b'sensorflow_refusals_total{reason="bad_request"} 1.0' in metrics
+
+
+def test_of_two_servers_on_one_port_one_refuses_to_start(tmp_path: Path) -> None:
+    first, second = Server(tmp_path), Server(tmp_path, DATA_DIR=str(tmp_path / "other"))
+    second.port = first.port
+    second.log = tmp_path / "second.txt"
+    try:
+        first.launch()
+        second.launch()
+        deadline = time.monotonic() + 20
+        while first.process.poll() is None and second.process.poll() is None:
+            assert time.monotonic() < deadline, "both are running"
+            time.sleep(0.05)
+        loser = first if first.process.poll() is not None else second
+        assert loser.process.returncode == 2
+        assert "PORT: " in loser.log.read_text()
+    finally:
+        first.kill()
+        second.kill()
+
+
+def test_a_start_that_fails_keeps_no_key_that_nobody_has_seen(tmp_path: Path) -> None:
+    server = Server(tmp_path, API_KEY="", API_KEY_WS="", ADMIN_KEY="")
+    server.data_dir.mkdir()
+    (server.data_dir / "sensorflow.db").write_bytes(b"something else " * 100)
+    server.launch()
+    assert server.process.wait(20) != 0
+    (server.data_dir / "sensorflow.db").unlink()
+    with server:
+        assert len(set(re.findall(r"sf_[\w-]{20,}", server.output.read_text()))) == 3
+
+
+def test_readyz_knows_a_database_that_cannot_be_written(server: Server) -> None:
+    connection = sqlite3.connect(server.data_dir / "sensorflow.db", isolation_level=None)
+    connection.execute("BEGIN IMMEDIATE")
+    started = time.monotonic()
+    assert post(server, reading(1)).startswith(b"HTTP/1.1 503 ")
+    assert time.monotonic() - started < 3
+    assert http(server.port, "GET /readyz").startswith(b"HTTP/1.1 503 ")
+    connection.execute("ROLLBACK")
+    connection.close()
+    assert http(server.port, "GET /readyz").startswith(b"HTTP/1.1 200 ")
+    assert post(server, reading(1)).startswith(b"HTTP/1.1 201 ")
+
+
+def test_cookies_of_other_programs_do_not_end_the_session(server: Server) -> None:
+    signed_in = http(server.port, "POST /api/session", headers={"X-API-Key": READ_KEY})
+    token = re.search(rb"sensorflow_session=([^;]+)", signed_in)
+    assert token is not None
+    ours = f"sensorflow_session={token[1].decode()}"
+    for other in ('prefs={"a": 1}', "a[b]=1", "flag", "t=a b", ""):
+        answer = http(server.port, "GET /api/session", headers={"Cookie": f"{other}; {ours}"})
+        assert answer.startswith(b"HTTP/1.1 204 "), other

@@ -14,7 +14,7 @@ from sensorflow.keys.limits import (
     FailureLimit,
 )
 from sensorflow.keys.sessions import LIFETIME, Sessions
-from sensorflow.keys.store import load_keys, renew_key
+from sensorflow.keys.store import keep_keys, load_keys, renew_key
 
 
 class Clock:
@@ -24,8 +24,27 @@ class Clock:
         return self.now
 
 
+def make_and_keep(data_dir: Path) -> tuple[Keyring, dict[Scope, str]]:
+    keyring, made = load_keys(data_dir, {})
+    keep_keys(data_dir, made)
+    return keyring, made
+
+
+def test_keys_that_were_never_shown_are_not_kept(tmp_path: Path) -> None:
+    _, unseen = load_keys(tmp_path, {})
+    _, made = load_keys(tmp_path, {})
+    assert made.keys() == unseen.keys()
+    assert not set(made.values()) & set(unseen.values())
+
+
+def test_a_key_is_not_renewed_where_no_server_has_kept_any(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="DATA_DIR"):
+        renew_key(tmp_path, Scope.INGEST)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_made_keys_are_strong_distinct_and_kept_as_digests_only(tmp_path: Path) -> None:
-    keyring, made = load_keys(tmp_path, {})
+    keyring, made = make_and_keep(tmp_path)
     assert set(made) == set(Scope)
     assert len(set(made.values())) == 3
     assert all(len(key) >= 40 for key in made.values())
@@ -37,14 +56,14 @@ def test_made_keys_are_strong_distinct_and_kept_as_digests_only(tmp_path: Path) 
 
 
 def test_kept_keys_are_not_made_again(tmp_path: Path) -> None:
-    _, made = load_keys(tmp_path, {})
+    _, made = make_and_keep(tmp_path)
     keyring, again = load_keys(tmp_path, {})
     assert again == {}
     assert keyring.scopes(digest(made[Scope.READ])) == {Scope.READ}
 
 
 def test_a_given_key_wins_and_is_written_nowhere(tmp_path: Path) -> None:
-    _, made = load_keys(tmp_path, {})
+    _, made = make_and_keep(tmp_path)
     keyring, _ = load_keys(tmp_path, {Scope.READ: "given-key"})
     assert keyring.scopes(digest("given-key")) == {Scope.READ}
     assert keyring.scopes(digest(made[Scope.READ])) == set()
@@ -59,7 +78,7 @@ def test_one_key_may_serve_two_scopes() -> None:
 
 
 def test_a_renewed_key_replaces_the_old_one(tmp_path: Path) -> None:
-    _, made = load_keys(tmp_path, {})
+    _, made = make_and_keep(tmp_path)
     new = renew_key(tmp_path, Scope.INGEST)
     keyring, _ = load_keys(tmp_path, {})
     assert keyring.scopes(digest(new)) == {Scope.INGEST}

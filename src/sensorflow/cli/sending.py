@@ -65,6 +65,8 @@ class Server(NamedTuple):
         try:
             given = httpx2.URL(url)
             port = given.port
+            if port is not None and not 1 <= port <= 65_535:
+                raise httpx2.InvalidURL("port")
         except httpx2.InvalidURL:
             given = httpx2.URL("")
         if given.scheme not in ("http", "https") or not given.host:

@@ -38,6 +38,9 @@ SWITCH_INTERVAL = 0.00002
 Python's 5 ms would let a busy event loop hold up every commit; measured: 8 % more readings/s.
 """
 
+BACKLOG = 4096
+"""Connections that wait to be accepted."""
+
 LATE_CHECK_TICKS = 10
 """Every second, in uvicorn's ticks of 0.1 s."""
 
@@ -58,7 +61,8 @@ class Server(uvicorn.Server):
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         await super().startup(sockets)
         logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
-        self._on_started()
+        if self.started:
+            self._on_started()
 
     def fail(self) -> None:
         """Stop in order, then exit with 1."""
@@ -94,7 +98,14 @@ def serve(settings: Settings) -> None:
             server.fail()
 
     def started() -> None:
-        print(_greeting(settings, application.made_keys), flush=True)
+        try:
+            print(_greeting(settings, application.made_keys), flush=True)
+            # Only now: a key that nobody has seen must not be the one in force.
+            application.keep_made_keys()
+        except OSError as error:
+            log.critical("the made keys cannot be shown and kept", error=str(error))
+            fail()
+            return
         log.info("started", version=__version__, host=settings.host, port=settings.port)
 
     application = create_app(settings, on_failure=fail)
@@ -116,7 +127,7 @@ def serve(settings: Settings) -> None:
             proxy_headers=False,
             timeout_keep_alive=75,
             timeout_graceful_shutdown=SHUTDOWN_TIMEOUT,
-            backlog=4096,
+            backlog=BACKLOG,
         ),
         on_started=started,
     )
@@ -133,6 +144,10 @@ def _listen(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        # Bound alone, the port could still be lost to another program that binds and listens.
+        listener.listen(BACKLOG)
+    except (socket.gaierror, UnicodeError):
+        raise SettingsError(f"HOST: there is no address {host!r} to listen on.") from None
     except OSError as error:
         raise SettingsError(
             f"PORT: cannot listen on {host} port {port} ({error.strerror}); "

@@ -13,24 +13,40 @@ FILE_NAME: Final = "keys.json"
 
 
 def load_keys(data_dir: Path, given: Mapping[Scope, str]) -> tuple[Keyring, dict[Scope, str]]:
-    """The keys in force, and those made just now, which nobody can be shown again.
+    """The keys in force, and those made just now, which `keep_keys` is to keep once shown.
 
     A key in `given` comes from the settings and wins; it is not written anywhere. Raises
     `SettingsError` where the file cannot be read.
     """
     kept = _read(data_dir / FILE_NAME)
     made = {s: make_key() for s in Scope if s not in given and s not in kept}
+    new = {**made, **given}
+    return Keyring(kept | {scope: digest(key) for scope, key in new.items()}), made
+
+
+def keep_keys(data_dir: Path, made: Mapping[Scope, str]) -> None:
+    """Keep the digests of keys that have been shown. Raises `OSError`."""
     if made:
-        kept |= {scope: digest(key) for scope, key in made.items()}
-        _write(data_dir / FILE_NAME, kept)
-    return Keyring(kept | {scope: digest(key) for scope, key in given.items()}), made
+        path = data_dir / FILE_NAME
+        _write(path, _read(path) | {scope: digest(key) for scope, key in made.items()})
 
 
 def renew_key(data_dir: Path, scope: Scope) -> str:
-    """Replace the kept key of `scope`; it is in force from the next start. Returns the new key."""
+    """Replace the kept key of `scope`; it is in force from the next start. Returns the new key.
+
+    Raises `SettingsError` where no server has kept keys, or the file cannot be written.
+    """
     path = data_dir / FILE_NAME
+    if not path.exists():
+        raise SettingsError(
+            f"DATA_DIR: no server has kept keys in {data_dir}; run this in the server's folder, "
+            "or with its DATA_DIR."
+        )
     key = make_key()
-    _write(path, _read(path) | {scope: digest(key)})
+    try:
+        _write(path, _read(path) | {scope: digest(key)})
+    except OSError as error:
+        raise SettingsError(f"DATA_DIR: {path} cannot be written ({error.strerror}).") from None
     return key
 
 
@@ -58,3 +74,8 @@ def _write(path: Path, digests: Mapping[Scope, bytes]) -> None:
         file.flush()
         os.fsync(file.fileno())
     beside.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # the new name, too, has to outlast a power cut
+    finally:
+        os.close(folder)

@@ -1,43 +1,14 @@
-"""Opening a storage, and bringing its schema up to date."""
+"""Opening a storage."""
 
 from pathlib import Path
 
-from sqlalchemy import Connection, inspect, text
-
-from sensorflow.errors import StorageUnavailable
 from sensorflow.storage.base import Storage
-from sensorflow.storage.migrations import HEAD
+from sensorflow.storage.sqlite import SqliteStorage
 
 
 def open_storage(data_dir: Path) -> Storage:
-    """The embedded storage in `data_dir`. Raises `DataDirInUse` if another process has it."""
-    from sensorflow.storage.sqlite import SqliteStorage
+    """The embedded storage in `data_dir`.
 
-    return SqliteStorage(data_dir)
-
-
-def upgrade(connection: Connection) -> bool:
-    """Apply the migrations that `connection`'s database lacks; tell whether there were any.
-
-    Raises `StorageUnavailable` where a newer version of the program has been at the database.
+    Raises `SettingsError` for a folder that cannot be used, `DataDirInUse` for one that is.
     """
-    found = None
-    if inspect(connection).has_table("alembic_version"):
-        found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
-        if found == HEAD:
-            return False
-    # Loaded here because it takes longer than an ordinary start.
-    from alembic import command
-    from alembic.config import Config
-    from alembic.util import CommandError
-
-    config = Config()
-    config.set_main_option("script_location", "sensorflow.storage:migrations")
-    config.attributes["connection"] = connection
-    try:
-        command.upgrade(config, "head")
-    except CommandError:
-        raise StorageUnavailable(
-            f"its schema {found} is not known to this version; run a newer version"
-        ) from None
-    return True
+    return SqliteStorage(data_dir)

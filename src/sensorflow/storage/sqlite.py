@@ -15,20 +15,20 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import create_engine, event
+from sqlalchemy import URL, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
 from sensorflow.errors import BatchRefused, DataDirInUse, SettingsError, StorageUnavailable
 from sensorflow.readings import KNOWN_MEASUREMENTS, Clock, Outcome, Reading, Stored
-from sensorflow.storage import engine
 from sensorflow.storage.duplicates import compare
+from sensorflow.storage.migrations import upgrade
 from sensorflow.storage.thread import Arguments, OwnThread, T
 
 FILE_NAME: Final = "sensorflow.db"
 LOCK_NAME: Final = "sensorflow.lock"
 
-_SENSORS_KEPT: Final = 100_000  # about 20 MB; a sensor beyond it costs a look-up
-_BUSY_TIMEOUT: Final = 2.0  # seconds; only backup tools compete for this file
+SENSORS_KEPT: Final = 100_000  # about 20 MB; a sensor beyond it costs a look-up
+_BUSY_TIMEOUT: Final = 1.0  # seconds; a reading waits for two commits, and never for 3 s
 _ROWS_PER_STATEMENT: Final = 256  # times 10 columns, well below SQLite's 32,766 variables
 _READING_COLUMNS: Final = 10
 
@@ -60,7 +60,7 @@ _FAULTS_OF_THE_BATCH: Final = (
 class _Sensor(msgspec.Struct, gc=False):
     id: int
     latest: int
-    """The newest recorded_at from the device's clock; anything newer cannot be a duplicate."""
+    """No device's time of this sensor is newer, so anything newer cannot be a duplicate."""
 
 
 class SqliteStorage:
@@ -69,14 +69,15 @@ class SqliteStorage:
     Creation raises `SettingsError` for a folder that cannot be used, and `DataDirInUse`.
     """
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, sensors_kept: int = SENSORS_KEPT) -> None:
+        self._sensors_kept = sensors_kept
         try:
-            data_dir.mkdir(parents=True, exist_ok=True)
+            data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
             self._lock = os.open(data_dir / LOCK_NAME, flags, 0o600)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise SettingsError(
-                f"DATA_DIR: {data_dir} cannot be used ({error.strerror}); "
+                f"DATA_DIR: {str(data_dir)!r} cannot be used ({error}); "
                 "name a folder that this user may write to."
             ) from None
         try:
@@ -88,7 +89,7 @@ class SqliteStorage:
                 "or give this one a DATA_DIR of its own."
             ) from None
         self._engine = create_engine(
-            f"sqlite+pysqlite:///{data_dir / FILE_NAME}",
+            URL.create("sqlite+pysqlite", database=str(data_dir / FILE_NAME)),
             pool_size=2,
             max_overflow=0,
             isolation_level="AUTOCOMMIT",
@@ -101,12 +102,19 @@ class SqliteStorage:
         self._last_id = 0
         self._cursor: sqlite3.Cursor | None = None
         self._closed = False
+        self._away = False
 
     async def start(self) -> None:
         await self._run(self._writer, self._start)
 
     async def append(self, readings: Sequence[Reading]) -> list[Outcome]:
-        return await self._run(self._writer, self._append, readings)
+        try:
+            outcomes = await self._run(self._writer, self._append, readings)
+        except StorageUnavailable:
+            self._away = True
+            raise
+        self._away = False
+        return outcomes
 
     async def newest(self) -> Reading | None:
         found = await self._run(self._reader, self._select, "ORDER BY r.id DESC LIMIT 1", ())
@@ -118,6 +126,10 @@ class SqliteStorage:
 
     async def ping(self) -> None:
         await self._run(self._reader, self._select, "WHERE r.id = ?", (0,))
+        if self._away:
+            # Reading works on a full disk; only a commit tells that writing works again.
+            await self._run(self._writer, self._probe)
+            self._away = False
 
     async def close(self) -> None:
         if self._closed:
@@ -135,7 +147,7 @@ class SqliteStorage:
 
     def _start(self) -> None:
         with self._engine.connect() as connection:
-            engine.upgrade(connection)
+            upgrade(connection)
         # Detached from the pool: all writing goes through this one connection until the end.
         pooled = self._engine.raw_connection()
         driver = pooled.driver_connection
@@ -151,6 +163,9 @@ class SqliteStorage:
             "SELECT seq FROM sqlite_sequence WHERE name = 'readings'"
         ).fetchone()
         self._last_id = row[0] if row else 0
+
+    def _probe(self) -> None:
+        self._writing.execute("PRAGMA user_version = 0")
 
     @property
     def _writing(self) -> sqlite3.Cursor:
@@ -226,7 +241,7 @@ class SqliteStorage:
                 missing[reading.sensor_id] = (reading.received_at - _EPOCH) // _MICROSECOND
         if not missing:
             return False
-        if len(known) + len(missing) > _SENSORS_KEPT:
+        if len(known) + len(missing) > self._sensors_kept:
             wanted = {reading.sensor_id for reading in readings}
             self._sensors = known = {name: known[name] for name in wanted & known.keys()}
         # As one JSON array, so that any number of names fits one prepared statement.

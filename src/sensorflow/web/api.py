@@ -59,10 +59,12 @@ def _reader(gate: Gate) -> Callable[[Request], Awaitable[None]]:
 
 
 def _add_health(app: FastAPI, storage_answers: Check) -> None:
+    @app.head("/healthz", include_in_schema=False)
     @app.get("/healthz", tags=["operation"], summary="The process lives")
     async def healthz() -> dict[str, str]:
         return {"status": "ok"}
 
+    @app.head("/readyz", include_in_schema=False)
     @app.get(
         "/readyz",
         tags=["operation"],

@@ -1,10 +1,11 @@
 """Who may do what: keys from the request, checked against the keyring."""
 
 from collections.abc import Mapping
-from http.cookies import CookieError, SimpleCookie
 from math import ceil
 from typing import Final
 from urllib.parse import parse_qsl, urlsplit
+
+from starlette.requests import cookie_parser
 
 from sensorflow.errors import Reason, Refusal
 from sensorflow.keys.keyring import VARIABLES, Keyring, Scope, digest
@@ -91,11 +92,9 @@ class Gate:
 
     def has_session(self, headers: Mapping[bytes, bytes]) -> bool:
         """Whether the request carries a session of ours that is still good."""
-        try:
-            cookie = SimpleCookie(headers.get(b"cookie", b"").decode("latin-1"))
-        except CookieError:
-            return False
-        return SESSION_COOKIE in cookie and self._sessions.verify(cookie[SESSION_COOKIE].value)
+        # Tolerant, unlike http.cookies: other programs on this host set cookies as they like.
+        cookies = cookie_parser(headers.get(b"cookie", b"").decode("latin-1"))
+        return self._sessions.verify(cookies.get(SESSION_COOKIE, ""))
 
     def open_session(self) -> str:
         """A token for who has just shown the read key."""

@@ -51,7 +51,7 @@ def add_page(app: FastAPI) -> None:
     async def docs() -> Response:
         return await document("docs.html")
 
-    @app.get("/favicon.svg", include_in_schema=False)
+    @app.api_route("/favicon.svg", methods=["GET", "HEAD"], include_in_schema=False)
     async def favicon() -> Response:
         return await document("favicon.svg")
 

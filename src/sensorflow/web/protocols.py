@@ -7,6 +7,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.frames import Frame
 
 from sensorflow.errors import Reason, Refusal
+from sensorflow.live.subscriber import MAX_BUFFERED
 from sensorflow.metrics import Metrics
 from sensorflow.web.asgi import WHOLE_RESPONSE, Headers
 from sensorflow.web.live import EXTENSION
@@ -14,6 +15,12 @@ from sensorflow.web.problems import problem
 
 MAX_HEAD: Final = 32_768
 """Bytes of request line and headers; the parser itself knows no bound."""
+
+MAX_FIELDS: Final = 200
+"""Header and trailer fields of one request."""
+
+MAX_MESSAGE: Final = 1_048_576
+"""Bytes of one request with all its chunks and trailers, whoever has to read them."""
 
 REQUEST_TIMEOUT: Final = 20.0
 """Seconds that one request may take to arrive, headers and body."""
@@ -47,6 +54,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self._metrics = metrics
         self._head_bytes = 0
+        self._message_bytes = 0
         self._in_head = True
         # From the connection on: whoever sends nothing at all is not kept either.
         self._waiting_since: float | None = self.loop.time()
@@ -55,10 +63,38 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if self._in_head:
             self._head_bytes += len(data)
         super().data_received(data)
-        if self._in_head and self._head_bytes > MAX_HEAD and not self.transport.is_closing():
-            self._metrics.refused(Reason.HEAD_TOO_LARGE)
-            self.transport.write(_TOO_LARGE)
-            self.transport.close()
+        if self._waiting_since is None:
+            if self.cycle is None or self.cycle.response_complete:
+                # Line breaks between requests: uvicorn has just cancelled its keep-alive timer.
+                self._waiting_since = self.loop.time()
+            return
+        self._message_bytes += len(data)
+        if (self._in_head and self._head_bytes > MAX_HEAD) or len(self.headers) > MAX_FIELDS:
+            self._end_with(_TOO_LARGE, Reason.HEAD_TOO_LARGE)
+        elif self._message_bytes > MAX_MESSAGE:
+            self.transport.abort()
+
+    def _should_upgrade(self) -> bool:
+        # Any other method has no handshake to answer, and would never be heard of again.
+        return self.parser.get_method() == b"GET" and super()._should_upgrade()
+
+    def send_400_response(self, msg: str) -> None:
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete and not cycle.more_body:
+            # What came before the rubbish is whole, maybe committed: it gets its own answer.
+            self._metrics.refused(Reason.BAD_REQUEST)
+            cycle.keep_alive = False
+        else:
+            self._end_with(_NOT_HTTP, Reason.BAD_REQUEST)
+
+    def _end_with(self, response: bytes, reason: Reason) -> None:
+        """Answer in place of an application and close; nothing is answered twice."""
+        if self.transport.is_closing():
+            return
+        self._metrics.refused(reason)
+        if self._in_head or self.cycle is None or not self.cycle.response_started:
+            self.transport.write(response)
+        self.transport.close()
 
     def on_message_begin(self) -> None:
         self._waiting_since = self.loop.time()
@@ -72,7 +108,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self._waiting_since = None
         self._in_head = True
-        self._head_bytes = 0
+        self._head_bytes = self._message_bytes = 0
         super().on_message_complete()
 
     def respond_whole(self, status: int, headers: Headers, body: bytes) -> bool:
@@ -110,13 +146,29 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if self._waiting_since is None or now - self._waiting_since < REQUEST_TIMEOUT:
             return
         self._waiting_since = None
-        if self.transport.is_closing():
-            return
-        answered = self.cycle is not None and self.cycle.response_started
-        if self._head_bytes and not answered:
-            self._metrics.refused(Reason.REQUEST_TIMEOUT)
-            self.transport.write(_TOO_LATE)
-        self.transport.close()
+        if self._head_bytes:
+            self._end_with(_TOO_LATE, Reason.REQUEST_TIMEOUT)
+        else:
+            self.transport.close()
+
+    def shutdown(self) -> None:
+        if self._waiting_since is not None and self._head_bytes:
+            # Nobody knows when the rest comes, and what is whole must not wait for it.
+            self._end_with(_STOPPING, Reason.SHUTTING_DOWN)
+        else:
+            super().shutdown()
+
+
+_NOT_HTTP: Final = _last_response(
+    Refusal(Reason.BAD_REQUEST, "What was sent is not an HTTP/1.1 request.")
+)
+_STOPPING: Final = _last_response(
+    Refusal(
+        Reason.SHUTTING_DOWN,
+        "The server is stopping; send the reading again in a moment.",
+        retry_after=5,
+    )
+)
 
 
 class LiveProtocol(WebSocketsSansIOProtocol):
@@ -125,6 +177,22 @@ class LiveProtocol(WebSocketsSansIOProtocol):
     However it is closed, a peer that takes nothing any more is cut off after `LINGER`: closing
     a transport alone waits for its buffer, and such a buffer never empties.
     """
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if not self.handshake_initiated:
+            # The whole handshake came with the first bytes, and it was none.
+            self.transport.abort()
+
+    def send_receive_event_to_app(self) -> None:
+        # What subscribers send means nothing here; it is not even decoded.
+        self.frames = []
+
+    def handle_ping(self) -> None:
+        if self.buffered() > MAX_BUFFERED:
+            self.transport.abort()
+        else:
+            super().handle_ping()
 
     async def run_asgi(self) -> None:
         self.scope["extensions"][EXTENSION] = {"sink": self}
@@ -163,7 +231,10 @@ class LiveProtocol(WebSocketsSansIOProtocol):
         self._linger()
 
     def shutdown(self) -> None:
-        super().shutdown()
+        try:
+            super().shutdown()
+        except Exception:  # one connection's state must not end the shutdown of all
+            self.transport.abort()
         self._linger()
 
     def _linger(self) -> None:
