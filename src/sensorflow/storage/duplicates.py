@@ -17,8 +17,8 @@ def compare(new: Reading, earlier: Sequence[Reading]) -> Duplicate | Conflict | 
         for name in reading.measurements:
             first.setdefault(name, reading)
     names = new.measurements.keys()
-    for name in names & first.keys():
-        if first[name].measurements[name] != new.measurements[name]:
+    for name, value in new.measurements.items():
+        if name in first and first[name].measurements[name] != value:
             return Conflict(first[name], name)
     if not names <= first.keys():
         return None

@@ -9,8 +9,7 @@ import contextlib
 import fcntl
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,9 +18,20 @@ from sqlalchemy import URL, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
 from sensorflow.errors import BatchRefused, DataDirInUse, SettingsError, StorageUnavailable
-from sensorflow.readings import KNOWN_MEASUREMENTS, Clock, Outcome, Reading, Stored
+from sensorflow.readings import Clock, Outcome, Reading, Stored
 from sensorflow.storage.duplicates import compare
 from sensorflow.storage.migrations import upgrade
+from sensorflow.storage.rows import (
+    INSERT_READINGS,
+    INSERT_SENSORS,
+    READING_COLUMNS,
+    ROWS_PER_STATEMENT,
+    SELECT_READINGS,
+    from_row,
+    insert_rows,
+    microseconds,
+    to_row,
+)
 from sensorflow.storage.thread import Arguments, OwnThread, T
 
 FILE_NAME: Final = "sensorflow.db"
@@ -29,22 +39,6 @@ LOCK_NAME: Final = "sensorflow.lock"
 
 SENSORS_KEPT: Final = 100_000  # about 20 MB; a sensor beyond it costs a look-up
 _BUSY_TIMEOUT: Final = 1.0  # seconds; a reading waits for two commits, and never for 3 s
-_ROWS_PER_STATEMENT: Final = 256  # times 10 columns, well below SQLite's 32,766 variables
-_READING_COLUMNS: Final = 10
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
-
-_INSERT_SENSORS: Final = "INSERT INTO sensors (sensor_id, first_seen)"
-_INSERT_READINGS: Final = (
-    "INSERT INTO readings (id, sensor, recorded_at, clock, received_at,"
-    " temperature, humidity, pressure, extra, client_ip)"
-)
-_SELECT_READINGS: Final = (
-    "SELECT r.id, s.sensor_id, r.recorded_at, r.clock, r.received_at,"
-    " r.temperature, r.humidity, r.pressure, r.extra, r.client_ip"
-    " FROM readings r JOIN sensors s ON s.id = r.sensor "
-)
 
 # What a value can do wrong on its way into SQLite; everything else is SQLite's own trouble.
 _FAULTS_OF_THE_BATCH: Final = (
@@ -190,14 +184,14 @@ class SqliteStorage:
     def _commit(self, cursor: sqlite3.Cursor, readings: Sequence[Reading]) -> list[Outcome]:
         in_transaction = self._know_sensors(cursor, readings)
         outcomes, rows = self._judge(cursor, readings)
-        if len(rows) > _ROWS_PER_STATEMENT * _READING_COLUMNS and not in_transaction:
+        if len(rows) > ROWS_PER_STATEMENT * READING_COLUMNS and not in_transaction:
             cursor.execute("BEGIN IMMEDIATE")
             in_transaction = True
         # A single INSERT commits by itself: two waits for the interpreter lock less.
-        _insert_rows(cursor, _INSERT_READINGS, rows, _READING_COLUMNS)
+        insert_rows(cursor, INSERT_READINGS, rows, READING_COLUMNS)
         if in_transaction:
             cursor.execute("COMMIT")
-        self._last_id += len(rows) // _READING_COLUMNS
+        self._last_id += len(rows) // READING_COLUMNS
         return outcomes
 
     def _judge(
@@ -210,7 +204,7 @@ class SqliteStorage:
         next_id = self._last_id + 1
         for reading in readings:
             sensor = self._sensors[reading.sensor_id]
-            recorded_at = (reading.recorded_at - _EPOCH) // _MICROSECOND
+            recorded_at = microseconds(reading.recorded_at)
             if reading.clock is Clock.DEVICE:
                 batched = at_device_time.setdefault((sensor.id, recorded_at), [])
                 if recorded_at > sensor.latest:
@@ -224,7 +218,7 @@ class SqliteStorage:
                 batched.append(reading)
             reading.id = next_id
             next_id += 1
-            rows += _row(reading, sensor.id, recorded_at)
+            rows += to_row(reading, sensor.id, recorded_at)
             outcomes.append(Stored(reading))
         return outcomes, rows
 
@@ -238,7 +232,7 @@ class SqliteStorage:
         missing: dict[str, int] = {}
         for reading in readings:
             if reading.sensor_id not in known and reading.sensor_id not in missing:
-                missing[reading.sensor_id] = (reading.received_at - _EPOCH) // _MICROSECOND
+                missing[reading.sensor_id] = microseconds(reading.received_at)
         if not missing:
             return False
         if len(known) + len(missing) > self._sensors_kept:
@@ -257,7 +251,7 @@ class SqliteStorage:
         if not missing:
             return False
         cursor.execute("BEGIN IMMEDIATE")
-        _insert_rows(cursor, _INSERT_SENSORS, [x for pair in missing.items() for x in pair], 2)
+        insert_rows(cursor, INSERT_SENSORS, [x for pair in missing.items() for x in pair], 2)
         for name, pk in cursor.execute(
             "SELECT sensor_id, id FROM sensors WHERE sensor_id IN (SELECT value FROM json_each(?))",
             (msgspec.json.encode(list(missing)).decode(),),
@@ -269,16 +263,16 @@ class SqliteStorage:
         self, cursor: sqlite3.Cursor, sensor: int, recorded_at: int
     ) -> list[Reading]:
         rows = cursor.execute(
-            _SELECT_READINGS
+            SELECT_READINGS
             + "WHERE r.sensor = ? AND r.recorded_at = ? AND r.clock = ? ORDER BY r.id",
             (sensor, recorded_at, Clock.DEVICE),
         )
-        return [_reading(row) for row in rows]
+        return [from_row(row) for row in rows]
 
     def _select(self, tail: str, parameters: Sequence[int]) -> list[Reading]:
         with self._engine.connect() as connection:
-            rows = connection.exec_driver_sql(_SELECT_READINGS + tail, tuple(parameters))
-            return [_reading(row) for row in rows]
+            rows = connection.exec_driver_sql(SELECT_READINGS + tail, tuple(parameters))
+            return [from_row(row) for row in rows]
 
     def _close(self) -> None:
         self._writer.join()
@@ -293,67 +287,3 @@ def _configure(connection: Any, _record: object) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
-
-
-def _insert_rows(cursor: sqlite3.Cursor, insert: str, values: list[Any], columns: int) -> None:
-    """Insert all rows with as few statements as possible, of few different texts.
-
-    Each statement lets go of the interpreter lock and then has to wait for the busy event loop
-    to get it back; `executemany` would do so for every row. So a batch is one statement, padded
-    to a power of two with rows of NULLs that its WHERE drops: nine prepared statements serve
-    every batch.
-    """
-    row = "(" + "?," * (columns - 1) + "?)"
-    step = _ROWS_PER_STATEMENT * columns
-    for start in range(0, len(values), step):
-        part = values[start : start + step]
-        rows = len(part) // columns
-        size = 1 << (rows - 1).bit_length()
-        part += [None] * ((size - rows) * columns)
-        many = ",".join([row] * size)
-        cursor.execute(
-            f"{insert} SELECT * FROM (VALUES {many}) WHERE column1 IS NOT NULL",  # noqa: S608
-            part,
-        )
-
-
-def _row(reading: Reading, sensor: int, recorded_at: int) -> tuple[Any, ...]:
-    measurements = reading.measurements
-    extra = {n: v for n, v in measurements.items() if n not in KNOWN_MEASUREMENTS}
-    received_at = (
-        recorded_at
-        if reading.received_at is reading.recorded_at
-        else (reading.received_at - _EPOCH) // _MICROSECOND
-    )
-    return (
-        reading.id,
-        sensor,
-        recorded_at,
-        reading.clock,
-        received_at,
-        measurements.get("temperature"),
-        measurements.get("humidity"),
-        measurements.get("pressure"),
-        msgspec.json.encode(extra).decode() if extra else None,
-        reading.client_ip,
-    )
-
-
-def _reading(row: Iterable[Any]) -> Reading:
-    pk, sensor_id, recorded_at, clock, received_at, *known, extra, client_ip = row
-    measurements = {
-        name: value
-        for name, value in zip(KNOWN_MEASUREMENTS, known, strict=True)
-        if value is not None
-    }
-    if extra is not None:
-        measurements |= msgspec.json.decode(extra, type=dict[str, float])
-    return Reading(
-        sensor_id,
-        measurements,
-        _EPOCH + recorded_at * _MICROSECOND,
-        Clock(clock),
-        _EPOCH + received_at * _MICROSECOND,
-        client_ip,
-        pk,
-    )
