@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 import shlex
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -484,3 +485,28 @@ def test_cookies_of_other_programs_do_not_end_the_session(server: Server) -> Non
     for other in ('prefs={"a": 1}', "a[b]=1", "flag", "t=a b", ""):
         answer = http(server.port, "GET /api/session", headers={"Cookie": f"{other}; {ours}"})
         assert answer.startswith(b"HTTP/1.1 204 "), other
+
+
+def test_a_whole_request_keeps_its_receipt_whatever_follows_it_at_the_end(server: Server) -> None:
+    other = sqlite3.connect(server.data_dir / "sensorflow.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    body = PICO_BODY.encode()
+    whole = HEAD + b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
+    connection = stalled(server, whole + HEAD)
+    connection.sendall(b"X-Part: of a second request\r\n")
+    http(server.port, "GET /healthz")
+    server.process.send_signal(signal.SIGTERM)
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        try:
+            socket.create_connection(("127.0.0.1", server.port), timeout=1).close()
+        except OSError:
+            break  # the shutdown has begun
+    other.execute("ROLLBACK")
+    other.close()
+    answer = read_all(connection)
+    connection.close()
+    assert answer.startswith(b"HTTP/1.1 201 ")
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert server.process.wait(20) == 0
+    assert server.rows() == [(1,)]

@@ -79,20 +79,19 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         return self.parser.get_method() == b"GET" and super()._should_upgrade()
 
     def send_400_response(self, msg: str) -> None:
-        cycle = self.cycle
-        if cycle is not None and not cycle.response_complete and not cycle.more_body:
-            # What came before the rubbish is whole, maybe committed: it gets its own answer.
-            self._metrics.refused(Reason.BAD_REQUEST)
-            cycle.keep_alive = False
-        else:
-            self._end_with(_NOT_HTTP, Reason.BAD_REQUEST)
+        self._end_with(_NOT_HTTP, Reason.BAD_REQUEST)
 
     def _end_with(self, response: bytes, reason: Reason) -> None:
         """Answer in place of an application and close; nothing is answered twice."""
         if self.transport.is_closing():
             return
         self._metrics.refused(reason)
-        if self._in_head or self.cycle is None or not self.cycle.response_started:
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete and not cycle.more_body:
+            # The request before is whole, maybe committed: it gets its own answer, the last one.
+            cycle.keep_alive = False
+            return
+        if self._in_head or cycle is None or not cycle.response_started:
             self.transport.write(response)
         self.transport.close()
 
