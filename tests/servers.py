@@ -74,7 +74,7 @@ class Server:
         return self._process
 
     def launch(self) -> None:
-        """Start the process without waiting for it to serve."""
+        """Start the process, in a group of its own, without waiting for it to serve."""
         with self.output.open("ab") as output, self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [PROGRAM, "serve"],
@@ -82,6 +82,7 @@ class Server:
                 env={k: v for k, v in self.environment().items() if v},
                 stdout=output,
                 stderr=log,
+                process_group=0,
             )
 
     def start(self) -> None:
@@ -104,6 +105,10 @@ class Server:
         """SIGTERM; returns the exit code."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(timeout)
+
+    def ctrl_c(self) -> None:
+        """SIGINT to the process and its workers at once, as a terminal does."""
+        os.killpg(self.process.pid, signal.SIGINT)
 
     def kill(self) -> None:
         """SIGKILL, as a power cut would."""

@@ -87,7 +87,7 @@ def create_app(
     Takes the lock on DATA_DIR at once. `on_failure` is called when a background task dies.
     Raises `SettingsError` or `DataDirInUse`.
     """
-    storage = open_storage(settings.data_dir)
+    storage = open_storage(settings.data_dir, settings.database_url)
     given = {
         scope: key
         for scope, variable in VARIABLES.items()
@@ -107,7 +107,10 @@ def create_app(
             yield
 
     api = create_api(gate, metrics, storage.ping, lifespan)
-    live = LiveEndpoint(gate, hub, ConnectionLimit(settings.max_ws_connections_per_key), metrics)
+    connections = ConnectionLimit(
+        settings.max_ws_connections_per_key, settings.data_dir / "connections"
+    )
+    live = LiveEndpoint(gate, hub, connections, metrics)
     edge = Edge(
         direct={
             INGEST_PATH: IngestEndpoint(gate, writer, metrics),

@@ -5,11 +5,10 @@ import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final
-from urllib.parse import urlsplit, urlunsplit
 from zoneinfo import ZoneInfo, available_timezones
 
 from dotenv import dotenv_values
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, ValidationInfo
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -54,17 +53,18 @@ def _usable_key(key: str | None) -> str | None:
 def _usable_database(url: str | None) -> str | None:
     if url is None:
         return None
-    scheme = urlsplit(url).scheme
-    if scheme in ("postgresql", "postgres"):
-        raise ValueError("PostgreSQL is not supported yet; leave it unset to use SQLite")
-    raise ValueError(
-        f"unknown database scheme {scheme!r}; leave it unset to use SQLite in DATA_DIR"
-    )
+    scheme = url.partition("://")[0]
+    if scheme not in ("postgresql", "postgres"):
+        raise ValueError(
+            f"unknown database scheme {scheme[:20]!r}; write "
+            "postgresql://user:password@host:5432/name, or leave it unset to use SQLite in DATA_DIR"
+        )
+    return url
 
 
-def _usable_workers(workers: int) -> int:
-    if workers > 1:
-        raise ValueError("SQLite allows one writing process; set it to 1")
+def _usable_workers(workers: int, others: ValidationInfo) -> int:
+    if workers > 1 and others.data.get("database_url") is None:
+        raise ValueError("SQLite allows one writing process; set it to 1, or set DATABASE_URL")
     return workers
 
 
@@ -96,10 +96,11 @@ class Settings(BaseSettings):
     host: str = Field("0.0.0.0", description="Address to listen on.")
     port: int = Field(8000, ge=1, le=65535, description="Port to listen on.")
     workers: Annotated[int, AfterValidator(_usable_workers)] = Field(
-        1, ge=1, description="Processes; SQLite allows one."
+        1, ge=1, le=64, description="Processes; SQLite allows one."
     )
     data_dir: Annotated[Path, AfterValidator(Path.expanduser)] = Field(
-        Path("./data"), description="Where the embedded database and the made keys are kept."
+        Path("./data"),
+        description="Where the embedded database and the made keys are kept.",
     )
     timezone: Annotated[str, AfterValidator(_known_timezone)] = Field(
         "UTC", description="Of `date_recorded` and `time_recorded`."
@@ -173,8 +174,6 @@ def _masked(variable: str, value: object) -> str:
     if variable.lower() in SECRETS:
         return "********"
     if variable == "DATABASE_URL":
-        parts = urlsplit(str(value))
-        if parts.password:
-            netloc = parts.netloc.replace(f":{parts.password}@", ":********@")
-            return urlunsplit(parts._replace(netloc=netloc))
+        # The password may hold any character, so what counts is the first : and the last @.
+        return re.sub(r"(://[^:@/]*:).*@", r"\1********@", str(value))
     return str(value)

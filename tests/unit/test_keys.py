@@ -7,12 +7,7 @@ import pytest
 
 from sensorflow.errors import SettingsError
 from sensorflow.keys.keyring import Keyring, Scope, digest
-from sensorflow.keys.limits import (
-    MAX_FAILURES,
-    SECONDS_PER_FAILURE,
-    ConnectionLimit,
-    FailureLimit,
-)
+from sensorflow.keys.limits import MAX_FAILURES, SECONDS_PER_FAILURE, FailureLimit
 from sensorflow.keys.sessions import LIFETIME, Sessions
 from sensorflow.keys.store import keep_keys, load_keys, renew_key
 
@@ -121,19 +116,6 @@ def test_what_is_remembered_of_addresses_is_bounded() -> None:
         limit.succeeded(f"a{number}", b"key")
     assert len(limit._clears_at) == len(limit._proven) == 10_000
     assert limit.proven("a10049", b"key")
-
-
-def test_connections_are_counted_by_key_and_given_back() -> None:
-    limit = ConnectionLimit(2)
-    assert [limit.acquire(b"a") for _ in range(3)] == [True, True, False]
-    assert limit.acquire(b"b")
-    limit.release(b"a")
-    assert limit.acquire(b"a")
-
-
-def test_zero_allows_any_number_of_connections() -> None:
-    limit = ConnectionLimit(0)
-    assert all(limit.acquire(b"a") for _ in range(1000))
 
 
 def test_a_session_is_good_until_it_expires() -> None:

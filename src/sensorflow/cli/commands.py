@@ -83,12 +83,15 @@ def options(
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on [HOST].")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on [PORT].")] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes that share the port [WORKERS].")
+    ] = None,
 ) -> None:
     """Run the server. Settings come from the environment and .env; see `sensorflow config`."""
     from sensorflow.cli.serve import serve as run
     from sensorflow.settings import Settings
 
-    given = {"host": host, "port": port}
+    given = {"host": host, "port": port, "workers": workers}
     run(Settings(**{name: value for name, value in given.items() if value is not None}))
 
 

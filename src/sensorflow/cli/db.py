@@ -11,7 +11,7 @@ def upgrade_database() -> None:
     settings = Settings()
 
     async def upgrade() -> None:
-        storage = open_storage(settings.data_dir)
+        storage = open_storage(settings.data_dir, settings.database_url)
         try:
             await storage.start()
         finally:

@@ -2,11 +2,10 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import resource
-import shlex
-import shutil
 import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -18,12 +17,15 @@ import structlog
 import uvicorn
 
 from sensorflow import __version__
-from sensorflow.app import create_app
+from sensorflow.app import Application, create_app
+from sensorflow.cli import faults_in_one_line
+from sensorflow.cli.greeting import greeting
+from sensorflow.cli.supervisor import Patience, Supervisor, Worker
 from sensorflow.errors import SettingsError
 from sensorflow.keys.keyring import VARIABLES, Scope
+from sensorflow.keys.store import keep_keys, load_keys
 from sensorflow.logs import configure_logging
 from sensorflow.settings import Settings
-from sensorflow.web.edge import INGEST_PATH
 from sensorflow.web.protocols import BoundedHttpProtocol, LiveProtocol
 
 PING_INTERVAL = 20.0
@@ -31,6 +33,9 @@ PING_INTERVAL = 20.0
 
 SHUTDOWN_TIMEOUT = 20
 """Seconds that requests under way have to finish."""
+
+STOP_TIMEOUT = SHUTDOWN_TIMEOUT + 10
+"""Seconds that a worker has to end, with what follows its last request."""
 
 SWITCH_INTERVAL = 0.00002
 """Seconds that the commit's thread waits for the interpreter lock before it asks for it.
@@ -48,26 +53,40 @@ log = structlog.get_logger()
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, which also cuts off late requests and tells failure by its exit code."""
+    """uvicorn's server, which also cuts off late requests and knows whether it has failed.
+
+    `on_started` is called when it serves; False makes it fail. It stops in order when `lifeline`,
+    a file descriptor, becomes readable.
+    """
 
     failed = False
 
-    def __init__(self, config: uvicorn.Config, on_started: Callable[[], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, on_started: Callable[[], bool], lifeline: int | None
+    ) -> None:
         super().__init__(config)
         self._on_started = on_started
+        self._lifeline = lifeline
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         # The application says itself why it cannot start; uvicorn would add a trace of its own.
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         await super().startup(sockets)
         logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
-        if self.started:
-            self._on_started()
+        if self._lifeline is not None:
+            asyncio.get_running_loop().add_reader(self._lifeline, self._lose, self._lifeline)
+        if self.started and not self._on_started():
+            self.fail()
 
     def fail(self) -> None:
-        """Stop in order, then exit with 1."""
+        """Stop in order."""
         self.failed = True
         self.should_exit = True
+
+    def _lose(self, lifeline: int) -> None:
+        asyncio.get_running_loop().remove_reader(lifeline)
+        log.error("the supervisor is gone")
+        self.fail()
 
     async def on_tick(self, counter: int) -> bool:
         if counter % LATE_CHECK_TICKS == 0:
@@ -86,31 +105,110 @@ class Server(uvicorn.Server):
 
 
 def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or Ctrl-C; what was read by then is committed and answered."""
+    """Serve until SIGTERM or Ctrl-C; what was read by then is committed and answered.
+
+    One worker serves in this process. Several are processes of their own, and this one only
+    watches over them. Exits with 1 if the server stopped because a part of it failed.
+    """
     configure_logging(settings.log_level, settings.log_format)
     _allow_many_connections()
     sys.setswitchinterval(SWITCH_INTERVAL)
-    listener = _listen(settings.host, settings.port)
+    listeners = _listen(settings.host, settings.port, settings.workers)
+    code = (
+        _supervise(settings, listeners) if len(listeners) > 1 else _run_alone(settings, *listeners)
+    )
+    log.info("stopped")
+    if code:
+        sys.exit(code)
+
+
+def _run_alone(settings: Settings, listener: socket.socket) -> int:
+    def started(application: Application) -> bool:
+        return _welcome(settings, application.made_keys, application.keep_made_keys)
+
+    return _run(settings, listener, started)
+
+
+def _supervise(settings: Settings, listeners: list[socket.socket]) -> int:
+    """Keep a worker at work on each listener. Neither a thread nor an event loop runs here."""
+    given = {
+        scope: key
+        for scope, variable in VARIABLES.items()
+        if (key := getattr(settings, variable.lower())) is not None
+    }
+    _, made = load_keys(settings.data_dir, given)
+    # Made here, for all workers the same.
+    shared = settings.model_copy(update={VARIABLES[s].lower(): key for s, key in made.items()})
+
+    def work(worker: Worker) -> None:
+        structlog.contextvars.bind_contextvars(worker=worker.index)
+        for index, listener in enumerate(listeners):
+            if index != worker.index:
+                listener.close()
+
+        def started(_: Application) -> bool:
+            log.info("worker started", pid=os.getpid())
+            worker.report_started()
+            return True
+
+        with faults_in_one_line():
+            code = _run(shared, listeners[worker.index], started, worker.lifeline)
+        log.info("worker stopped", pid=os.getpid())
+        sys.exit(code)
+
+    def stop_listening() -> None:
+        for listener in listeners:
+            listener.close()
+
+    gc.freeze()  # a collection would write to every page that is shared with the workers
+    supervisor = Supervisor(
+        work,
+        len(listeners),
+        Patience(stop=STOP_TIMEOUT),
+        on_first_start=lambda: _welcome(settings, made, lambda: keep_keys(settings.data_dir, made)),
+        on_stop=stop_listening,
+    )
+    code = supervisor.run()
+    if code and not supervisor.reported:
+        sys.exit(code)  # the worker has said why; nothing was ever started
+    return code
+
+
+def _welcome(settings: Settings, made: Mapping[Scope, str], keep: Callable[[], None]) -> bool:
+    """Say that it serves, and make the made keys last; False where that cannot be done."""
+    for variable in settings.placeholders:
+        log.warning("this key is the README's example; everybody knows it", variable=variable)
+    try:
+        print(greeting(settings, made), flush=True)
+        # Only now: a key that nobody has seen must not be the one in force.
+        keep()
+    except OSError as error:
+        log.critical("the made keys cannot be shown and kept", error=str(error))
+        return False
+    log.info(
+        "started",
+        version=__version__,
+        host=settings.host,
+        port=settings.port,
+        workers=settings.workers,
+    )
+    return True
+
+
+def _run(
+    settings: Settings,
+    listener: socket.socket,
+    on_started: Callable[[Application], bool],
+    lifeline: int | None = None,
+) -> int:
+    """Serve in this process until it is asked to stop; returns the exit code."""
     server: Server | None = None
 
     def fail() -> None:
         if server is not None:
             server.fail()
 
-    def started() -> None:
-        try:
-            print(_greeting(settings, application.made_keys), flush=True)
-            # Only now: a key that nobody has seen must not be the one in force.
-            application.keep_made_keys()
-        except OSError as error:
-            log.critical("the made keys cannot be shown and kept", error=str(error))
-            fail()
-            return
-        log.info("started", version=__version__, host=settings.host, port=settings.port)
-
     application = create_app(settings, on_failure=fail)
-    for variable in settings.placeholders:
-        log.warning("this key is the README's example; everybody knows it", variable=variable)
     server = Server(
         uvicorn.Config(
             application.asgi,
@@ -129,31 +227,42 @@ def serve(settings: Settings) -> None:
             timeout_graceful_shutdown=SHUTDOWN_TIMEOUT,
             backlog=BACKLOG,
         ),
-        on_started=started,
+        on_started=lambda: on_started(application),
+        lifeline=lifeline,
     )
     server.run(sockets=[listener])
-    log.info("stopped")
-    if server.failed:
-        sys.exit(1)
+    return int(server.failed)
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    """Bind before anything else, so that a port in use costs neither keys nor a database."""
+def _listen(host: str, port: int, count: int) -> list[socket.socket]:
+    """Bind before anything else, so that a port in use costs neither keys nor a database.
+
+    The kernel spreads connections over all of the listeners.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-        # Bound alone, the port could still be lost to another program that binds and listens.
-        listener.listen(BACKLOG)
-    except (socket.gaierror, UnicodeError):
-        raise SettingsError(f"HOST: there is no address {host!r} to listen on.") from None
-    except OSError as error:
-        raise SettingsError(
-            f"PORT: cannot listen on {host} port {port} ({error.strerror}); "
-            "stop what uses it, or set another PORT."
-        ) from None
-    return listener
+    with contextlib.ExitStack() as opened:
+        listeners = [
+            opened.enter_context(socket.socket(family, socket.SOCK_STREAM)) for _ in range(count)
+        ]
+        try:
+            for listener in listeners:
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                # Not for the first: it must find the port unused, by another such server too.
+                if listener is not listeners[0]:
+                    listeners[0].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+                    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+                listener.bind((host, port))
+                # Bound alone, the port could still be lost to another that binds and listens.
+                listener.listen(BACKLOG)
+        except (socket.gaierror, UnicodeError):
+            raise SettingsError(f"HOST: there is no address {host!r} to listen on.") from None
+        except OSError as error:
+            raise SettingsError(
+                f"PORT: cannot listen on {host} port {port} ({error.strerror}); "
+                "stop what uses it, or set another PORT."
+            ) from None
+        opened.pop_all()
+    return listeners
 
 
 def _allow_many_connections() -> None:
@@ -161,38 +270,3 @@ def _allow_many_connections() -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-
-
-def _greeting(settings: Settings, made: Mapping[Scope, str]) -> str:
-    """What to do next. Keys appear only here, and only those made at this start."""
-    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
-    base = f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
-    lines = [f"SensorFlow Server {__version__}: {base}  (SQLite in {settings.data_dir})", ""]
-    if made:
-        lines.append("Keys made just now. They are shown this once; keep them:")
-        lines += [f"  {VARIABLES[scope]:<11}{key}" for scope, key in made.items()]
-        lines.append("")
-    if Scope.READ in made:
-        lines.append(f"Watch:  {base}/#key={made[Scope.READ]}")
-    else:
-        lines.append(f"Watch:  {base}/  and sign in with the API_KEY_WS")
-    if Scope.INGEST in made:
-        body = '{"temperature": 23.5, "humidity": 56.2, "pressure": 1013.2, "sensor_id": "kitchen"}'
-        lines += [
-            "Send:   " + _curl(f"{base}{INGEST_PATH}", made[Scope.INGEST], body),
-            f"Try:    API_KEY={made[Scope.INGEST]} {_program()} simulate --url {base}",
-        ]
-    elif settings.api_key is None:
-        lines.append(f"Lost the key for devices?  {_program()} keys renew API_KEY")
-    return "\n".join([*lines, "", "Ctrl-C stops the server."])
-
-
-def _program() -> str:
-    """How the user can call this program: by its name only where the shell would find it."""
-    found = shutil.which("sensorflow")
-    return "sensorflow" if found else os.path.relpath(sys.argv[0])
-
-
-def _curl(url: str, key: str, body: str) -> str:
-    words = ["curl", url, "-H", f"X-API-Key: {key}", "-H", "Content-Type: application/json"]
-    return shlex.join([*words, "-d", body])

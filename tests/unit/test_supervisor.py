@@ -1,0 +1,276 @@
+"""The supervisor with real processes: starts, deaths, and the end."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from itertools import pairwise
+from pathlib import Path
+from queue import Queue
+from typing import IO
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SECONDS = 20.0
+"""For whatever is waited for; on an idle machine it takes milliseconds."""
+
+
+class Program:
+    """`tests.supervised`, running: its lines and its log."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self._lines: Queue[str | None] = Queue()
+        self._log: Queue[str | None] = Queue()
+        self._readers = []
+        for stream, queue in ((process.stdout, self._lines), (process.stderr, self._log)):
+            assert stream is not None
+            self._readers.append(threading.Thread(target=self._read, args=(stream, queue)))
+            self._readers[-1].start()
+
+    def _read(self, stream: IO[str], queue: "Queue[str | None]") -> None:
+        for line in stream:
+            queue.put(line.strip())
+        queue.put(None)
+
+    def line(self) -> str | None:
+        """The next line; None when every process has ended."""
+        return self._lines.get(timeout=SECONDS)
+
+    def pid(self, *said: object) -> int:
+        """The process that says this, in the next line."""
+        line = self.line()
+        assert line is not None
+        before, _, pid = line.rpartition(" ")
+        assert before == " ".join(map(str, said)), line
+        return int(pid)
+
+    def lines(self, count: int) -> set[str | None]:
+        return {self.line() for _ in range(count)}
+
+    def rest(self) -> list[str]:
+        """All lines until the last process has ended."""
+        rest = []
+        while (line := self.line()) is not None:
+            rest.append(line)
+        return rest
+
+    def death(self) -> dict[str, object]:
+        """The next replacement in the log."""
+        line = self._log.get(timeout=SECONDS)
+        assert line is not None, "the program has ended"
+        entry: dict[str, object] = json.loads(line)
+        assert entry["event"] == "a worker has died and is replaced", line
+        return entry
+
+    def log_line(self) -> str | None:
+        return self._log.get(timeout=SECONDS)
+
+    def code(self) -> int:
+        return self.process.wait(SECONDS)
+
+    def end(self) -> None:
+        """Kill the supervisor; the workers end with it."""
+        self.process.kill()
+        for reader in self._readers:
+            reader.join(SECONDS)
+            assert not reader.is_alive(), "a worker is left behind"
+
+
+@contextmanager
+def supervised(
+    behaviour: str, count: int, patience: dict[str, float] | None = None, **variables: str
+) -> Iterator[Program]:
+    arguments = [behaviour, str(count), json.dumps({"stop": SECONDS, **(patience or {})})]
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.supervised", *arguments],
+        cwd=ROOT,
+        env={**os.environ, **variables},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        program = Program(process)
+        try:
+            yield program
+        finally:
+            program.end()
+
+
+def pids_of(program: Program, count: int) -> list[int]:
+    """The workers' processes, in their order, once all have started."""
+    pids = {0: program.pid("started", 0)}
+    assert program.line() == "first start"
+    for line in program.lines(count - 1):
+        assert line is not None
+        started, index, pid = line.split()
+        assert started == "started"
+        pids[int(index)] = int(pid)
+    return [pids[index] for index in range(count)]
+
+
+def test_the_first_starts_alone_and_the_others_when_it_has_reported() -> None:
+    with supervised("work", 3) as program:
+        assert len(set(pids_of(program, 3))) == 3
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_end_is_asked_of_all_after_the_listening_has_stopped(number: signal.Signals) -> None:
+    with supervised("work", 3) as program:
+        pids = pids_of(program, 3)
+        program.process.send_signal(number)
+        assert program.line() == "stopping"
+        assert set(program.rest()) == {f"asked {index} {pid}" for index, pid in enumerate(pids)}
+        assert program.code() == 0
+        assert program.log_line() is None
+
+
+def test_ctrl_c_for_the_whole_group_is_no_death_to_replace() -> None:
+    with supervised("deaf", 3) as program:
+        pids = pids_of(program, 3)
+        for pid in (program.process.pid, *pids):  # as a terminal does
+            os.kill(pid, signal.SIGINT)
+        lines = program.rest()
+        assert sorted(lines) == sorted(
+            ["stopping", *(f"asked {index} {pid}" for index, pid in enumerate(pids))]
+        )
+        assert program.code() == 0
+        assert program.log_line() is None
+
+
+def test_a_second_ctrl_c_is_passed_on() -> None:
+    with supervised("deaf", 2) as program:
+        pids = pids_of(program, 2)
+        program.process.send_signal(signal.SIGINT)
+        assert program.line() == "stopping"
+        program.process.send_signal(signal.SIGINT)
+        assert set(program.rest()) == {f"asked {index} {pid}" for index, pid in enumerate(pids)}
+        assert program.code() == 0
+
+
+def test_workers_that_do_not_end_are_killed() -> None:
+    with supervised("deaf", 2, {"stop": 0.2}) as program:
+        pids = pids_of(program, 2)
+        os.kill(pids[0], signal.SIGSTOP)
+        program.process.send_signal(signal.SIGTERM)
+        assert program.rest() == ["stopping"]
+        assert program.code() == 0
+        line = program.log_line()
+        assert line is not None
+        assert json.loads(line)["pids"] == pids
+        assert program.log_line() is None
+
+
+def test_a_killed_worker_is_logged_and_replaced_and_the_others_stay() -> None:
+    with supervised("work", 2) as program:
+        pids = pids_of(program, 2)
+        os.kill(pids[1], signal.SIGKILL)
+        replacement = program.pid("started", 1)
+        assert replacement not in pids
+        death = program.death()
+        assert (death["worker"], death["pid"], death["signal"]) == (1, pids[1], "Killed")
+        program.process.send_signal(signal.SIGTERM)
+        assert program.line() == "stopping"
+        assert set(program.rest()) == {f"asked 0 {pids[0]}", f"asked 1 {replacement}"}
+
+
+def test_a_worker_that_ends_in_order_but_unasked_is_replaced() -> None:
+    with supervised("work", 1) as program:
+        (pid,) = pids_of(program, 1)
+        os.kill(pid, signal.SIGTERM)
+        assert program.pid("asked", 0) == pid
+        assert program.pid("started", 0) != pid
+        assert program.death()["exit_code"] == 0
+
+
+def test_deaths_soon_after_the_start_are_replaced_ever_later() -> None:
+    pauses = [0.0, 0.05, 0.1, 0.2, 0.2]
+    patience = {"steady": 60.0, "shortest_pause": 0.05, "longest_pause": 0.2}
+    with supervised("crash", 2, patience) as program:
+        pids_of(program, 2)
+        deaths = [program.death() for _ in pauses]
+    assert [death["after_seconds"] for death in deaths] == pauses
+    assert {death["exit_code"] for death in deaths} == {3}
+    times = [datetime.fromisoformat(str(death["timestamp"])) for death in deaths]
+    waited = [(later - earlier).total_seconds() for earlier, later in pairwise(times)]
+    assert all(
+        seconds >= pause - 0.01 for seconds, pause in zip(waited, pauses[:-1], strict=True)
+    ), waited
+
+
+def test_a_worker_that_was_steady_is_replaced_at_once() -> None:
+    with supervised("crash", 2, {"steady": 0.0}) as program:
+        pids_of(program, 2)
+        assert [program.death()["after_seconds"] for _ in range(5)] == [0.0] * 5
+
+
+def test_a_first_start_that_fails_ends_all_with_its_code() -> None:
+    with supervised("refuse", 3) as program:
+        first = program.pid("started", 0)
+        assert program.line() == "first start"
+        rest = program.rest()
+        assert f"asked 0 {first}" in rest
+        assert rest.count("stopping") == 1
+        assert program.code() == 2
+        assert program.log_line() is None  # the worker says why
+
+
+def test_an_unforeseen_fault_at_the_first_start_is_logged_and_ends_all() -> None:
+    with supervised("fail", 2) as program:
+        assert program.rest() == ["stopping"]
+        assert program.code() == 1
+        line = program.log_line()
+        assert line is not None
+        assert "unforeseen" in json.loads(line)["exception"]
+
+
+def test_a_worker_killed_before_its_start_is_replaced() -> None:
+    with supervised("killed", 2, {"shortest_pause": 0.0}) as program:
+        assert len({program.pid("killed", 0) for _ in range(3)}) == 3
+
+
+def test_a_welcome_that_fails_ends_all() -> None:
+    with supervised("work", 2, FIRST_START="fails") as program:
+        pid = program.pid("started", 0)
+        assert program.rest() == ["first start", "stopping", f"asked 0 {pid}"]
+        assert program.code() == 1
+
+
+def test_a_fork_that_fails_is_tried_again() -> None:
+    with supervised("work", 2, FORK="fails once") as program:
+        pids_of(program, 2)
+        line = program.log_line()
+        assert line is not None
+        assert json.loads(line)["event"] == "a worker cannot be started"
+
+
+def test_workers_end_when_their_supervisor_is_killed() -> None:
+    with supervised("work", 3) as program:
+        pids = pids_of(program, 3)
+        # A replacement is forked when the pipes of the others are open.
+        os.kill(pids[1], signal.SIGKILL)
+        pids[1] = program.pid("started", 1)
+        program.process.kill()
+        assert set(program.rest()) == {f"orphaned {index} {pid}" for index, pid in enumerate(pids)}
+
+
+def test_a_connection_made_while_the_worker_is_dead_is_served_by_its_replacement() -> None:
+    patience = {"steady": 60.0, "shortest_pause": 1.0}
+    with supervised("answer", 1, patience) as program:
+        port = program.pid("listening")
+        (pid,) = pids_of(program, 1)
+        for pause in (0.0, 1.0):
+            os.kill(pid, signal.SIGKILL)
+            assert program.death()["after_seconds"] == pause
+            with socket.create_connection(("127.0.0.1", port), timeout=SECONDS) as connection:
+                answered_by = int(connection.recv(100))
+            assert answered_by != pid
+            pid = answered_by
+            assert program.pid("started", 0) == pid
