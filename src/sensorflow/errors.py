@@ -84,3 +84,7 @@ class StorageUnavailable(SensorFlowError):
 
 class BatchRefused(SensorFlowError):
     """The storage refused the batch because of what is in it. Nothing was stored."""
+
+
+class AlreadyCommitted(SensorFlowError):
+    """A batch with this token was committed before, and is not committed again."""

@@ -14,16 +14,28 @@ from sensorflow.errors import BatchRefused, DataDirInUse, StorageUnavailable
 from sensorflow.readings import Conflict, Duplicate, Reading, Stored
 from sensorflow.storage.base import Storage
 from sensorflow.storage.engine import open_storage
+from sensorflow.storage.postgres.storage import PostgresStorage
 from sensorflow.storage.sqlite import SqliteStorage
 from tests.helpers import NOON, device_reading, server_reading
+from tests.postgres import VERSIONS, shared
 
 
-@pytest.fixture(params=["sqlite"])
+@pytest.fixture(params=["sqlite", *(f"postgresql-{version}" for version in VERSIONS)])
 async def storage(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Storage]:
-    storage = open_storage(tmp_path)
+    backend, _, version = request.param.partition("-")
+    if backend == "sqlite":
+        storage: Storage = open_storage(tmp_path)
+        await storage.start()
+        yield storage
+        await storage.close()
+        return
+    server = shared(version)
+    url = server.create_database()
+    storage = PostgresStorage(url)
     await storage.start()
     yield storage
     await storage.close()
+    server.drop_database(url)
 
 
 async def everything(storage: Storage) -> list[Reading]:
@@ -258,9 +270,11 @@ async def test_reads_go_on_while_another_batch_is_written(storage: Storage) -> N
             assert [reading.id for reading in seen] == list(range(1, len(seen) + 1))
 
 
-async def test_a_second_process_is_refused(storage: Storage, tmp_path: Path) -> None:
+async def test_a_second_process_is_refused(tmp_path: Path) -> None:
+    storage = open_storage(tmp_path)
     with pytest.raises(DataDirInUse, match="DATA_DIR"):
         open_storage(tmp_path)
+    await storage.close()
 
 
 async def test_a_full_disk_is_unavailable_and_recovers(tmp_path: Path) -> None:

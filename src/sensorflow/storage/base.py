@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from typing import Protocol
+from uuid import UUID
 
 from sensorflow.readings import Outcome, Reading
 
@@ -12,15 +13,17 @@ class Storage(Protocol):
     async def start(self) -> None:
         """Bring the schema up to date and make ready. Called once, before anything else."""
 
-    async def append(self, readings: Sequence[Reading]) -> list[Outcome]:
+    async def append(self, readings: Sequence[Reading], token: UUID | None = None) -> list[Outcome]:
         """Commit the readings in one transaction; return their outcomes in the same order.
 
         On return every reading with outcome `Stored` is durable and has its id, and ids ascend
         in the order given. Only a device's own `recorded_at` takes part in the duplicate check,
         which also sees the readings earlier in this batch. Calls must not overlap.
 
-        Raises `StorageUnavailable` where the storage cannot commit now, and `BatchRefused` where
-        it will never commit this batch; in both cases nothing of it was stored.
+        Raises `BatchRefused` where the storage will never commit this batch: nothing was stored.
+        Raises `StorageUnavailable` where it cannot commit now. With PostgreSQL nobody may know
+        then whether it has: the same readings under the same `token` are committed at most once,
+        and `AlreadyCommitted` is raised if they were.
         """
 
     async def newest(self) -> Reading | None:

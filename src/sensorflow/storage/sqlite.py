@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
+from uuid import UUID
 
 import msgspec
 from sqlalchemy import URL, create_engine, event
@@ -101,7 +102,7 @@ class SqliteStorage:
     async def start(self) -> None:
         await self._run(self._writer, self._start)
 
-    async def append(self, readings: Sequence[Reading]) -> list[Outcome]:
+    async def append(self, readings: Sequence[Reading], token: UUID | None = None) -> list[Outcome]:
         try:
             outcomes = await self._run(self._writer, self._append, readings)
         except StorageUnavailable:

@@ -3,8 +3,9 @@
 from sqlalchemy import (
     BigInteger,
     Column,
+    DateTime,
     Double,
-    ForeignKey,
+    ForeignKeyConstraint,
     Index,
     Integer,
     MetaData,
@@ -12,7 +13,9 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    Uuid,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 
 metadata = MetaData(
     naming_convention={
@@ -26,12 +29,21 @@ metadata = MetaData(
 # SQLite makes only a column of exactly this type the row's own id.
 _Id = BigInteger().with_variant(Integer(), "sqlite")
 
+# SQLite has no type of its own for times: they are whole microseconds since 1970-01-01 UTC.
+_Time = DateTime(timezone=True).with_variant(BigInteger(), "sqlite")
+
+# What only one of the databases has is marked with its name.
+_SQLITE = {"only": "sqlite"}
+_POSTGRESQL = {"only": "postgresql"}
+
 sensors = Table(
     "sensors",
     metadata,
     Column("id", _Id, primary_key=True, autoincrement=True),
     Column("sensor_id", String(128), nullable=False, unique=True),
-    Column("first_seen", BigInteger, nullable=False),
+    Column("first_seen", _Time, nullable=False),
+    # No device's time of this sensor is newer, so anything newer cannot be a duplicate.
+    Column("latest", _Time, info=_POSTGRESQL),
     sqlite_autoincrement=True,
 )
 
@@ -39,18 +51,40 @@ readings = Table(
     "readings",
     metadata,
     Column("id", _Id, primary_key=True, autoincrement=True),
-    Column("sensor", ForeignKey("sensors.id"), nullable=False),
-    # Times are whole microseconds since 1970-01-01 UTC: SQLite has no type of its own for them.
-    Column("recorded_at", BigInteger, nullable=False),
+    Column("sensor", _Id, nullable=False),
+    Column("recorded_at", _Time, nullable=False),
     Column("clock", SmallInteger, nullable=False),
-    Column("received_at", BigInteger, nullable=False),
+    Column("received_at", _Time, nullable=False),
     Column("temperature", Double),
     Column("humidity", Double),
     Column("pressure", Double),
-    Column("extra", Text),
+    Column("extra", JSONB().with_variant(Text(), "sqlite")),
     Column("client_ip", Text),
+    ForeignKeyConstraint(["sensor"], ["sensors.id"], info=_SQLITE),
     # AUTOINCREMENT: an id is a cursor, so it must never be used twice.
     sqlite_autoincrement=True,
 )
 
 Index(None, readings.c.sensor, readings.c.recorded_at)
+
+commits = Table(
+    "commits",
+    metadata,
+    Column("token", Uuid, primary_key=True),
+    Column("committed_at", _Time, nullable=False),
+    info=_POSTGRESQL,
+)
+"""Batches that were committed, for who did not hear of it."""
+
+partitions = Table(
+    "partitions",
+    metadata,
+    Column("lower", BigInteger, primary_key=True, autoincrement=False),
+    Column("upper", BigInteger, nullable=False),
+    Column("rows", BigInteger),
+    Column("bytes", BigInteger),
+    Column("oldest", _Time),
+    Column("newest", _Time),
+    info=_POSTGRESQL,
+)
+"""The partitions of `readings`: ids from `lower` to below `upper`. The rest is set once full."""

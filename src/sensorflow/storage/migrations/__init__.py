@@ -13,6 +13,11 @@ def upgrade(connection: Connection) -> bool:
 
     Raises `StorageUnavailable` where a newer version of the program has been at the database.
     """
+    if connection.dialect.name == "postgresql":
+        # Workers start at the same time; the first one migrates, the others find it done.
+        connection.execute(text("SET LOCAL lock_timeout = '60s'"))
+        connection.execute(text("SET LOCAL statement_timeout = 0"))
+        connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('sensorflow migrations'))"))
     found = None
     if inspect(connection).has_table("alembic_version"):
         found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()

@@ -1,0 +1,110 @@
+"""Reaching PostgreSQL: its address as users write it, a session's settings, errors in our words."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+import asyncpg
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from sensorflow.errors import BatchRefused, SettingsError, StorageUnavailable
+
+CONNECT_TIMEOUT: Final = 2.0
+"""Seconds to connect and authenticate."""
+
+_SESSION: Final = {
+    "application_name": "sensorflow",
+    # A server's default may acknowledge commits that are not on its disk yet.
+    "synchronous_commit": "on",
+    # What a frozen process of ours can hold up, in milliseconds.
+    "lock_timeout": "1000",
+    "statement_timeout": "5000",
+    "idle_in_transaction_session_timeout": "5000",
+}
+
+# What a value can do wrong on its way in; everything else is the database's own trouble.
+_FAULTS_OF_THE_BATCH: Final = (
+    asyncpg.DataError,
+    asyncpg.IntegrityConstraintViolationError,
+    asyncpg.RaiseError,
+    asyncpg.exceptions._base.DataError,  # raised by the driver; shadowed in its own package
+    UnicodeEncodeError,
+    OverflowError,
+)
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where the database is, and as whom; the password is kept out of every message."""
+
+    dsn: str
+    user: str | None
+    password: str | None = field(repr=False)
+
+
+def parse(url: str) -> Address:
+    """Take a `postgresql://` or `postgres://` URL apart.
+
+    The password may hold any character: percent-encoded, or as it is, since it ends at the last
+    `@`. The rest is libpq's: hosts, ports, `?sslmode=`, `?host=/folder/of/the/socket`. Raises
+    `SettingsError`.
+    """
+    scheme, _, rest = url.partition("://")
+    credentials, at, place = rest.rpartition("@")
+    user, colon, password = credentials.partition(":")
+    dsn = f"{scheme}://{place}"
+    try:
+        split = urlsplit(dsn)
+        for host in split.netloc.split(","):
+            _ = urlsplit(f"//{host}").port
+    except ValueError as error:
+        raise SettingsError(
+            f"DATABASE_URL: {error}; write postgresql://user:password@host:5432/name."
+        ) from None
+    return Address(
+        dsn,
+        unquote(user) if at and user else None,
+        unquote(password) if colon else None,
+    )
+
+
+async def connect(address: Address) -> "asyncpg.Connection[asyncpg.Record]":
+    """A new session, with the settings that the promise needs. Raises `StorageUnavailable`."""
+    with translated():
+        connection: asyncpg.Connection[asyncpg.Record] = await asyncpg.connect(
+            address.dsn,
+            user=address.user,
+            password=address.password,
+            timeout=CONNECT_TIMEOUT,
+            server_settings=_SESSION,
+        )
+        return connection
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Raise the driver's errors as `BatchRefused` or `StorageUnavailable`."""
+    try:
+        yield
+    except _FAULTS_OF_THE_BATCH as error:
+        raise BatchRefused(str(error)) from error
+    except DBAPIError as error:
+        raise StorageUnavailable(_told(error.orig or error)) from error
+    except (
+        asyncpg.PostgresError,
+        asyncpg.InterfaceError,
+        asyncpg.InternalClientError,
+        asyncio.IncompleteReadError,
+        SQLAlchemyError,
+        OSError,
+    ) as error:
+        raise StorageUnavailable(_told(error)) from error
+
+
+def _told(error: BaseException) -> str:
+    if isinstance(error, TimeoutError):
+        return "the database does not answer"
+    return str(error).partition("\n")[0] or type(error).__name__
