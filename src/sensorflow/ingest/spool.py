@@ -1,0 +1,285 @@
+"""The spool: a durable queue on local disk for readings that the database cannot take now.
+
+Each worker owns a folder `spool/<uuid>/` by a lock on a file in it. Batches are appended to
+numbered segments, one record each, and are on disk before `append` returns. They are read back in
+order, and a segment is removed when all its records are done; after a crash in between, its records
+come again, which their tokens make harmless. Everything here blocks and belongs into a thread.
+"""
+
+import fcntl
+import os
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+from uuid import UUID, uuid4
+
+import msgspec
+
+from sensorflow.readings import Reading
+
+SEGMENT_BYTES: Final = 1_048_576
+"""A segment takes no more records once it is this long."""
+
+_MAGIC: Final = b"SFR1"
+_HEAD: Final = struct.Struct("<4sIII")  # magic, length of the payload, its CRC-32, its readings
+_LOCK: Final = "lock"
+
+
+class SpoolFull(Exception):
+    """The spool has reached its bound, or its disk has no room. Nothing was kept."""
+
+
+class Record(msgspec.Struct, array_like=True, gc=False):
+    """One batch, as it was to be committed."""
+
+    token: UUID
+    readings: list[Reading]
+
+
+@dataclass
+class Segment:
+    """One file of records. `damaged` tells that what follows the readable records is not."""
+
+    path: Path
+    readings: int = 0
+    bytes: int = 0
+    damaged: bool = False
+
+
+@dataclass
+class Folder:
+    """A folder whose lock this process holds, with its segments, oldest first."""
+
+    path: Path
+    lock: int
+    segments: list[Segment] = field(default_factory=list)
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Record).decode
+
+
+class Spool:
+    """The folders of one worker: its own, made when first needed, and those it has adopted.
+
+    `max_bytes` bounds what this worker keeps. Creation touches nothing.
+    """
+
+    def __init__(self, root: Path, max_bytes: int) -> None:
+        self._root = root
+        self._max_bytes = max_bytes
+        self._own: Folder | None = None
+        self._adopted: list[Folder] = []
+        self._writing: int | None = None
+
+    @property
+    def readings(self) -> int:
+        """How many readings wait."""
+        return sum(segment.readings for segment in self._segments())
+
+    @property
+    def bytes(self) -> int:
+        """How many bytes they take on disk."""
+        return sum(segment.bytes for segment in self._segments())
+
+    def append(self, token: UUID, readings: Sequence[Reading]) -> None:
+        """Have the batch on disk when this returns. Raises `SpoolFull`, or `OSError`."""
+        payload = _encode(Record(token, list(readings)))
+        record = _HEAD.pack(_MAGIC, len(payload), zlib.crc32(payload), len(readings)) + payload
+        if self.bytes + len(record) > self._max_bytes:
+            raise SpoolFull
+        try:
+            segment = self._open_segment()
+            assert self._writing is not None
+            _write(self._writing, record, segment.bytes)
+        except OSError:
+            self._close_segment()
+            raise
+        segment.bytes += len(record)
+        segment.readings += len(readings)
+        if segment.bytes >= SEGMENT_BYTES:
+            self._close_segment()
+
+    def adopt(self) -> int:
+        """Take over folders whose owner is gone; return how many readings came with them."""
+        before = self.readings
+        if not self._root.is_dir():
+            return 0
+        mine = {folder.path for folder in self._folders()}
+        for path in sorted(self._root.iterdir()):
+            # A hidden folder is still being made.
+            if path in mine or path.name.startswith(".") or not path.is_dir():
+                continue
+            folder = _take_over(path)
+            if folder is None:
+                continue
+            if folder.segments:
+                self._adopted.append(folder)
+            else:
+                _remove(folder)
+        return self.readings - before
+
+    def oldest(self) -> Segment | None:
+        """The segment to be drained next; it takes no more records from now on."""
+        for folder in (*self._adopted, *([self._own] if self._own else [])):
+            if folder.segments:
+                if folder is self._own and len(folder.segments) == 1:
+                    self._close_segment()
+                return folder.segments[0]
+        return None
+
+    def done(self, segment: Segment) -> None:
+        """Forget a segment whose records are all committed. A damaged one is set aside."""
+        for folder in self._folders():
+            if segment in folder.segments:
+                if segment.damaged:
+                    segment.path.rename(
+                        self._root / f"{folder.path.name}-{segment.path.name}.damaged"
+                    )
+                else:
+                    segment.path.unlink()
+                folder.segments.remove(segment)
+                if folder in self._adopted and not folder.segments:
+                    self._adopted.remove(folder)
+                    _remove(folder)
+                return
+
+    def close(self) -> None:
+        """Let go of everything; what still waits is adopted by whoever comes next."""
+        self._close_segment()
+        for folder in self._folders():
+            if not folder.segments:
+                _remove(folder)
+            else:
+                os.close(folder.lock)
+        self._own, self._adopted = None, []
+
+    def _folders(self) -> list[Folder]:
+        return [*self._adopted, *([self._own] if self._own else [])]
+
+    def _segments(self) -> Iterator[Segment]:
+        for folder in self._folders():
+            yield from folder.segments
+
+    def _open_segment(self) -> Segment:
+        if self._own is None:
+            self._own = _make(self._root)
+        if self._writing is None:
+            number = 1 + max((int(segment.path.stem) for segment in self._own.segments), default=0)
+            path = self._own.path / f"{number:08}.segment"
+            self._writing = os.open(
+                path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600
+            )
+            self._own.segments.append(Segment(path))
+            _sync_folder(self._own.path)
+        return self._own.segments[-1]
+
+    def _close_segment(self) -> None:
+        if self._writing is not None:
+            os.close(self._writing)
+            self._writing = None
+
+
+def records(segment: Segment) -> Iterator[Record]:
+    """The records of a segment, in order, up to the first one that is not whole.
+
+    Sets `damaged` there: a record that a power cut tore was never acknowledged, but nobody can
+    tell it from one that the disk has lost.
+    """
+    content = segment.path.read_bytes()
+    for start, end in _spans(content, segment):
+        payload = content[start:end]
+        if zlib.crc32(payload) != _HEAD.unpack_from(content, start - _HEAD.size)[2]:
+            segment.damaged = True
+            return
+        yield _decode(payload)
+
+
+def _spans(content: bytes, segment: Segment) -> Iterator[tuple[int, int]]:
+    position = 0
+    while position < len(content):
+        if len(content) - position < _HEAD.size:
+            segment.damaged = True
+            return
+        magic, length, _, _ = _HEAD.unpack_from(content, position)
+        start = position + _HEAD.size
+        position = start + length
+        if magic != _MAGIC or position > len(content):
+            segment.damaged = True
+            return
+        yield start, position
+
+
+def _write(descriptor: int, record: bytes, length: int) -> None:
+    """Append the record and have it on disk; after a failure the file is as long as before."""
+    try:
+        left = memoryview(record)
+        while left:
+            left = left[os.write(descriptor, left) :]
+        os.fdatasync(descriptor)
+    except OSError:
+        with suppress(OSError):
+            os.ftruncate(descriptor, length)
+        raise
+
+
+def _make(root: Path) -> Folder:
+    """A new folder, locked before it has the name by which others would find and adopt it."""
+    if not root.is_dir():
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _sync_folder(root.parent)
+    name = str(uuid4())
+    hidden = root / f".{name}"
+    hidden.mkdir(mode=0o700)
+    lock = os.open(hidden / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    hidden.rename(root / name)
+    _sync_folder(root)
+    return Folder(root / name, lock)
+
+
+def _take_over(path: Path) -> Folder | None:
+    """Lock a folder that nobody holds; None if somebody does, or has just removed it."""
+    try:
+        lock = os.open(path / _LOCK, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.stat(path / _LOCK).st_ino != os.fstat(lock).st_ino:
+            raise OSError("the folder was removed by its owner")
+        folder = Folder(path, lock)
+        for file in sorted(path.glob("*.segment")):
+            folder.segments.append(_counted(file))
+    except OSError:
+        os.close(lock)
+        return None
+    return folder
+
+
+def _counted(path: Path) -> Segment:
+    content = path.read_bytes()
+    segment = Segment(path, bytes=len(content))
+    for start, _ in _spans(content, segment):
+        segment.readings += _HEAD.unpack_from(content, start - _HEAD.size)[3]
+    return segment
+
+
+def _remove(folder: Folder) -> None:
+    """Remove an empty folder, still locked, so that nobody adopts it in between."""
+    with suppress(OSError):
+        (folder.path / _LOCK).unlink()
+        folder.path.rmdir()
+    os.close(folder.lock)
+
+
+def _sync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
