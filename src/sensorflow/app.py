@@ -13,6 +13,7 @@ from fastapi import FastAPI
 
 from sensorflow.bus.memory import MemoryBus
 from sensorflow.errors import StorageUnavailable
+from sensorflow.ingest.committer import Committer
 from sensorflow.ingest.writer import Writer
 from sensorflow.keys.keyring import VARIABLES, Scope
 from sensorflow.keys.limits import ConnectionLimit, FailureLimit
@@ -98,7 +99,7 @@ def create_app(
     encode = WireEncoder(UTC if settings.timezone == "UTC" else settings.zone)
     bus = MemoryBus()
     hub = Hub(metrics)
-    writer = Writer(storage, bus, encode, metrics)
+    writer = Writer(Committer(storage, bus, encode, metrics), metrics)
     gate = Gate(keyring, FailureLimit(), Sessions(keyring.kept(Scope.READ)))
 
     @asynccontextmanager

@@ -17,6 +17,7 @@ class Metrics:
             registry=self.registry,
         )
         self.stored = receipts.labels("stored")
+        self.spooled = receipts.labels("spooled")
         self.duplicate = receipts.labels("duplicate")
         refusals = Counter(
             "sensorflow_refusals",
@@ -45,6 +46,26 @@ class Metrics:
         self.queued = Gauge(
             "sensorflow_queued_readings",
             "Readings that wait for their commit.",
+            registry=self.registry,
+        )
+        self.spooled_readings = Gauge(
+            "sensorflow_spooled_readings",
+            "Readings that wait in the spool for the database.",
+            registry=self.registry,
+        )
+        self.spooled_bytes = Gauge(
+            "sensorflow_spooled_bytes",
+            "Bytes that the spool takes on disk.",
+            registry=self.registry,
+        )
+        self.drained = Counter(
+            "sensorflow_drained_readings",
+            "Spooled readings that the database has taken since.",
+            registry=self.registry,
+        )
+        self.quarantined = Counter(
+            "sensorflow_quarantined_readings",
+            "Spooled readings that the database then refused.",
             registry=self.registry,
         )
         self.subscribers = Gauge(

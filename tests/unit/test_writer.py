@@ -4,11 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC
+from uuid import UUID
 
 import pytest
 
 from sensorflow.errors import BatchRefused, Reason, Refusal, StorageUnavailable
-from sensorflow.ingest.writer import Answer, Receipt, Status, Writer
+from sensorflow.ingest.committer import Committer
+from sensorflow.ingest.receipts import Answer, Receipt, Status
+from sensorflow.ingest.writer import Writer
 from sensorflow.metrics import Metrics
 from sensorflow.readings import CommittedBatch, Duplicate, Outcome, Reading, Stored, WireEncoder
 from tests.helpers import eventually, server_reading
@@ -29,7 +32,7 @@ class HeldStorage:
     def release(self) -> None:
         self.held.set()
 
-    async def append(self, readings: Sequence[Reading]) -> list[Outcome]:
+    async def append(self, readings: Sequence[Reading], token: UUID | None = None) -> list[Outcome]:
         self.batches.append([reading.sensor_id for reading in readings])
         await self.held.wait()
         if any(reading.sensor_id == "away" for reading in readings):
@@ -63,11 +66,10 @@ class Bench:
     def __init__(self, max_queued: int = 100, max_batch: int = 50) -> None:
         self.storage = HeldStorage()
         self.bus = RecordingBus()
+        metrics = Metrics()
         self.writer = Writer(
-            self.storage,
-            self.bus,
-            WireEncoder(UTC),
-            Metrics(),
+            Committer(self.storage, self.bus, WireEncoder(UTC), metrics),
+            metrics,
             max_queued=max_queued,
             max_batch=max_batch,
         )

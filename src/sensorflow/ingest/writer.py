@@ -7,23 +7,23 @@ server, the larger its batches.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
-from enum import StrEnum
-from time import perf_counter
-from typing import Final, Protocol
+from collections.abc import Sequence
+from typing import Final
+from uuid import UUID, uuid4
 
 import msgspec
 
-from sensorflow.errors import BatchRefused, Reason, Refusal, StorageUnavailable
-from sensorflow.metrics import Metrics
-from sensorflow.readings import (
-    CommittedBatch,
-    Conflict,
-    Duplicate,
-    Outcome,
-    Reading,
-    Stored,
+from sensorflow.errors import Reason, Refusal, StorageUnavailable
+from sensorflow.ingest.committer import Committer
+from sensorflow.ingest.receipts import (
+    RETRY_AFTER_STORAGE,
+    Answer,
+    Status,
+    not_stored,
 )
+from sensorflow.ingest.shelter import Shelter
+from sensorflow.metrics import Metrics
+from sensorflow.readings import Reading
 
 MAX_QUEUED: Final = 20_000
 """Readings that may wait. At 10,000 readings/s the last of them waits for two seconds."""
@@ -32,36 +32,6 @@ MAX_BATCH: Final = 4_096
 """Readings in one commit: about 20 ms on SQLite, so that nobody's wait grows beyond that."""
 
 RETRY_AFTER_QUEUE_FULL: Final = 1
-RETRY_AFTER_STORAGE: Final = 5
-
-
-class Status(StrEnum):
-    """What a receipt says became of the reading."""
-
-    STORED = "stored"
-    DUPLICATE = "duplicate"
-
-
-class Receipt(msgspec.Struct, gc=False, frozen=True):
-    """The answer for one reading that is safe. `encoded` is the stored reading's wire form."""
-
-    status: Status
-    encoded: bytes
-
-
-Answer = Receipt | Refusal
-
-
-class Appends(Protocol):
-    """The storage, as the writer needs it; `storage.base.Storage.append` states the promise."""
-
-    async def append(self, readings: Sequence[Reading]) -> list[Outcome]: ...
-
-
-class TakesBatches(Protocol):
-    """The bus, as the writer needs it; `bus.base.Bus.committed` states the promise."""
-
-    def committed(self, batch: CommittedBatch) -> None: ...
 
 
 class _Entry(msgspec.Struct, gc=False):
@@ -74,18 +44,17 @@ class Writer:
 
     def __init__(
         self,
-        storage: Appends,
-        bus: TakesBatches,
-        encode: Callable[[Reading], bytes],
+        committer: Committer,
         metrics: Metrics,
+        shelter: Shelter | None = None,
         *,
         max_queued: int = MAX_QUEUED,
         max_batch: int = MAX_BATCH,
     ) -> None:
-        self._storage = storage
-        self._bus = bus
-        self._encode = encode
+        """Without a `shelter` there is no spool: what cannot be committed is refused."""
+        self._committer = committer
         self._metrics = metrics
+        self._shelter = shelter
         self._max_queued = max_queued
         self._max_batch = max_batch
         self._entries: deque[_Entry] = deque()
@@ -121,33 +90,50 @@ class Writer:
         return answer
 
     async def run(self) -> None:
-        """Commit batch after batch until `close`, then what is still queued, and return."""
+        """Commit batch after batch until `close`, then what is still queued, and return.
+
+        While spooled readings wait and the database takes them, every other batch is theirs.
+        """
         self._loop = asyncio.get_running_loop()
-        while True:
-            if not self._entries:
-                if self._closing:
+        try:
+            while True:
+                if self._entries:
+                    await self._commit_next()
+                elif self._closing:
                     return
-                self._wake.clear()
-                await self._wake.wait()
-                continue
-            entries, readings = self._take()
-            try:
-                answers = await self._commit(readings)
-            except BaseException:
-                self._closing = True
-                self._fail([*entries, *self._entries])
-                raise
-            taken = 0
-            for entry in entries:
-                size = len(entry.readings)
-                if not entry.answer.done():
-                    entry.answer.set_result(answers[taken : taken + size])
-                taken += size
+                elif self._shelter is None or not self._shelter.can_drain:
+                    self._wake.clear()
+                    await self._wake.wait()
+                    continue
+                if self._shelter is not None and self._shelter.can_drain and not self._closing:
+                    await self._shelter.drain_one()
+        except BaseException:
+            self._closing = True
+            self._fail(self._entries)
+            raise
+
+    def wake(self) -> None:
+        """Have `run` look whether there is something to drain."""
+        self._wake.set()
 
     def close(self) -> None:
         """Refuse new readings; `run` returns when all that were taken are answered."""
         self._closing = True
         self._wake.set()
+
+    async def _commit_next(self) -> None:
+        entries, readings = self._take()
+        try:
+            answers = await self._commit(readings)
+        except BaseException:
+            self._fail(entries)
+            raise
+        taken = 0
+        for entry in entries:
+            size = len(entry.readings)
+            if not entry.answer.done():
+                entry.answer.set_result(answers[taken : taken + size])
+            taken += size
 
     def _fail(self, entries: Sequence[_Entry]) -> None:
         """Leave nobody waiting when `run` dies of something unforeseen."""
@@ -169,61 +155,26 @@ class Writer:
         return entries, readings
 
     async def _commit(self, readings: Sequence[Reading]) -> list[Answer]:
-        """Make the readings durable, announce them, and say what became of each."""
-        started = perf_counter()
-        try:
-            outcomes = await self._storage.append(readings)
-        except StorageUnavailable as error:
-            refusal = Refusal(
-                Reason.STORAGE_UNAVAILABLE,
-                f"The reading could not be stored ({error}); send it again in a moment.",
-                retry_after=RETRY_AFTER_STORAGE,
-            )
-            return [refusal] * len(readings)
-        except BatchRefused:
-            return await self._isolate(readings)
-        self._metrics.commit_seconds.observe(perf_counter() - started)
-        self._metrics.batch_size.observe(len(readings))
-        return self._answers(outcomes)
-
-    async def _isolate(self, readings: Sequence[Reading]) -> list[Answer]:
-        """Commit by halves, so that one reading the storage refuses fails alone."""
-        if len(readings) == 1:
-            return [
-                Refusal(Reason.STORAGE_REFUSED, "The database refuses a value of this reading.")
-            ]
-        half = len(readings) // 2
-        return [*await self._commit(readings[:half]), *await self._commit(readings[half:])]
-
-    def _answers(self, outcomes: Sequence[Outcome]) -> list[Answer]:
-        answers: list[Answer] = []
-        committed: list[Reading] = []
-        encoded: list[bytes] = []
-        duplicates = 0
-        for outcome in outcomes:
-            match outcome:
-                case Stored(reading):
-                    wire = self._encode(reading)
-                    committed.append(reading)
-                    encoded.append(wire)
-                    answers.append(Receipt(Status.STORED, wire))
-                case Duplicate(reading):
-                    duplicates += 1
-                    answers.append(Receipt(Status.DUPLICATE, self._encode(reading)))
-                case Conflict(reading, measurement):
-                    answers.append(_conflict(reading, measurement))
-        if committed:
-            self._metrics.stored.inc(len(committed))
-            self._bus.committed(CommittedBatch(committed, encoded))
-        if duplicates:
-            self._metrics.duplicate.inc(duplicates)
+        """Make the readings durable, in the database or in the spool, and count the receipts."""
+        token = uuid4()
+        if self._shelter is None:
+            answers = await self._committer.commit(readings, token, _refuse)
+        elif self._shelter.away:
+            answers = await self._shelter.keep(readings, token)
+        else:
+            answers = await self._committer.commit(readings, token, self._shelter.unavailable)
+        receipts = [answer.status for answer in answers if not isinstance(answer, Refusal)]
+        for status, counter in (
+            (Status.STORED, self._metrics.stored),
+            (Status.SPOOLED, self._metrics.spooled),
+            (Status.DUPLICATE, self._metrics.duplicate),
+        ):
+            if number := receipts.count(status):
+                counter.inc(number)
         return answers
 
 
-def _conflict(stored: Reading, measurement: str) -> Refusal:
-    return Refusal(
-        Reason.CONFLICT,
-        f"{measurement} of this sensor at this recorded_at is already "
-        f"{stored.measurements[measurement]!r} (reading {stored.id}); the first value stays.",
-        field=measurement,
-    )
+async def _refuse(
+    readings: Sequence[Reading], _token: UUID, error: StorageUnavailable
+) -> list[Answer]:
+    return [not_stored(error)] * len(readings)

@@ -10,7 +10,8 @@ from typing import Final
 
 from sensorflow.errors import Reason, Refusal
 from sensorflow.ingest import formats
-from sensorflow.ingest.writer import Receipt, Status, Writer
+from sensorflow.ingest.receipts import Receipt, Status
+from sensorflow.ingest.writer import Writer
 from sensorflow.keys.keyring import Scope
 from sensorflow.metrics import Metrics
 from sensorflow.web import asgi
@@ -19,8 +20,7 @@ from sensorflow.web.gate import Gate
 MAX_BODY: Final = 65_536
 """Bytes; a reading with 64 measurements of the longest names needs a tenth of it."""
 
-_STATUS: Final = {Status.STORED: 201, Status.DUPLICATE: 200}
-_SUFFIX: Final = {status: f',"status":"{status.value}"}}'.encode() for status in Status}
+_STATUS: Final = {Status.STORED: 201, Status.SPOOLED: 202, Status.DUPLICATE: 200}
 _JSON: Final = (b"content-type", b"application/json")
 
 
@@ -41,7 +41,7 @@ class IngestEndpoint:
             return
         except _Disconnected:
             return
-        body = receipt.encoded[:-1] + _SUFFIX[receipt.status]
+        body = receipt.with_status()
         await asgi.respond(
             scope,
             send,

@@ -1,0 +1,106 @@
+"""One batch into the storage: committed, announced, and an answer for each reading."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from time import perf_counter
+from typing import Protocol
+from uuid import UUID, uuid5
+
+from sensorflow.errors import (
+    AlreadyCommitted,
+    BatchRefused,
+    Reason,
+    Refusal,
+    StorageUnavailable,
+)
+from sensorflow.ingest.receipts import Answer, Receipt, Status, conflict
+from sensorflow.metrics import Metrics
+from sensorflow.readings import CommittedBatch, Conflict, Duplicate, Outcome, Reading, Stored
+
+
+class Appends(Protocol):
+    """The storage, as a commit needs it; `storage.base.Storage.append` states the promise."""
+
+    async def append(
+        self, readings: Sequence[Reading], token: UUID | None = None
+    ) -> list[Outcome]: ...
+
+
+class TakesBatches(Protocol):
+    """The bus, as a commit needs it; `bus.base.Bus.committed` states the promise."""
+
+    def committed(self, batch: CommittedBatch) -> None: ...
+
+
+Unavailable = Callable[[Sequence[Reading], UUID, StorageUnavailable], Awaitable[list[Answer]]]
+"""What is done with readings that the storage could not commit under this token."""
+
+
+class Committer:
+    """Commits batches; calls must not overlap."""
+
+    def __init__(
+        self,
+        storage: Appends,
+        bus: TakesBatches,
+        encode: Callable[[Reading], bytes],
+        metrics: Metrics,
+    ) -> None:
+        self._storage = storage
+        self._bus = bus
+        self._encode = encode
+        self._metrics = metrics
+
+    async def commit(
+        self, readings: Sequence[Reading], token: UUID, unavailable: Unavailable
+    ) -> list[Answer]:
+        """Make the readings durable, announce them, and say what became of each.
+
+        One that the storage refuses fails alone. Where the storage is not available, the answers
+        are those of `unavailable`.
+        """
+        started = perf_counter()
+        try:
+            outcomes = await self._storage.append(readings, token)
+        except StorageUnavailable as error:
+            return await unavailable(readings, token, error)
+        except BatchRefused:
+            return await self._isolate(readings, token, unavailable)
+        except AlreadyCommitted:
+            # Whoever committed it has announced it, with ids that are not known here.
+            return [Receipt(Status.STORED, self._encode(reading)) for reading in readings]
+        self._metrics.commit_seconds.observe(perf_counter() - started)
+        self._metrics.batch_size.observe(len(readings))
+        return self._answers(outcomes)
+
+    async def _isolate(
+        self, readings: Sequence[Reading], token: UUID, unavailable: Unavailable
+    ) -> list[Answer]:
+        """Commit by halves, each under a token that is the same whenever this is done again."""
+        if len(readings) == 1:
+            return [
+                Refusal(Reason.STORAGE_REFUSED, "The database refuses a value of this reading.")
+            ]
+        half = len(readings) // 2
+        return [
+            *await self.commit(readings[:half], uuid5(token, "first half"), unavailable),
+            *await self.commit(readings[half:], uuid5(token, "second half"), unavailable),
+        ]
+
+    def _answers(self, outcomes: Sequence[Outcome]) -> list[Answer]:
+        answers: list[Answer] = []
+        committed: list[Reading] = []
+        encoded: list[bytes] = []
+        for outcome in outcomes:
+            match outcome:
+                case Stored(reading):
+                    wire = self._encode(reading)
+                    committed.append(reading)
+                    encoded.append(wire)
+                    answers.append(Receipt(Status.STORED, wire))
+                case Duplicate(reading):
+                    answers.append(Receipt(Status.DUPLICATE, self._encode(reading)))
+                case Conflict(reading, measurement):
+                    answers.append(conflict(reading, measurement))
+        if committed:
+            self._bus.committed(CommittedBatch(committed, encoded))
+        return answers

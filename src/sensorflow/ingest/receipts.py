@@ -1,0 +1,55 @@
+"""Receipts: what a device is told of its reading."""
+
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+from sensorflow.errors import Reason, Refusal
+from sensorflow.readings import Reading
+
+RETRY_AFTER_STORAGE: Final = 5
+"""Seconds after which a reading that could not be stored may be sent again."""
+
+
+class Status(StrEnum):
+    """What a receipt says became of the reading."""
+
+    STORED = "stored"
+    SPOOLED = "spooled"
+    DUPLICATE = "duplicate"
+
+
+class Receipt(msgspec.Struct, gc=False, frozen=True):
+    """The answer for one reading that is safe. `encoded` is its wire form, without the status."""
+
+    status: Status
+    encoded: bytes
+
+    def with_status(self) -> bytes:
+        """The wire form as receipts and provisional frames have it."""
+        return self.encoded[:-1] + _SUFFIX[self.status]
+
+
+_SUFFIX: Final = {status: f',"status":"{status.value}"}}'.encode() for status in Status}
+
+Answer = Receipt | Refusal
+
+
+def conflict(stored: Reading, measurement: str) -> Refusal:
+    """The answer for a reading that contradicts `stored`."""
+    return Refusal(
+        Reason.CONFLICT,
+        f"{measurement} of this sensor at this recorded_at is already "
+        f"{stored.measurements[measurement]!r} (reading {stored.id}); the first value stays.",
+        field=measurement,
+    )
+
+
+def not_stored(why: object) -> Refusal:
+    """The answer for a reading that is safe nowhere."""
+    return Refusal(
+        Reason.STORAGE_UNAVAILABLE,
+        f"The reading could not be stored ({why}); send it again in a moment.",
+        retry_after=RETRY_AFTER_STORAGE,
+    )

@@ -1,0 +1,182 @@
+"""Where readings go while the database is away, and how they come back."""
+
+import asyncio
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+from uuid import UUID
+
+import msgspec
+import structlog
+
+from sensorflow.errors import Refusal, StorageUnavailable
+from sensorflow.ingest.committer import Committer
+from sensorflow.ingest.database import Database
+from sensorflow.ingest.receipts import Answer, Receipt, Status, not_stored
+from sensorflow.ingest.spool import Record, Segment, Spool, SpoolFull, records
+from sensorflow.metrics import Metrics
+from sensorflow.readings import Reading
+
+ADOPT_INTERVAL: Final = 5.0
+"""Seconds between two looks for what other workers have left."""
+
+QUARANTINE: Final = "quarantine.ndjson"
+"""In DATA_DIR: readings that were acknowledged, and that the database then refused."""
+
+log = structlog.get_logger()
+
+
+class Shelter:
+    """Keeps readings in the spool while the database is away, and drains it afterwards."""
+
+    def __init__(
+        self,
+        spool: Spool,
+        database: Database,
+        committer: Committer,
+        encode: Callable[[Reading], bytes],
+        show: Callable[[list[bytes]], None],
+        quarantine: Path,
+        metrics: Metrics,
+    ) -> None:
+        """`show` takes the provisional frames' payloads of readings that were spooled."""
+        self._spool = spool
+        self._database = database
+        self._committer = committer
+        self._encode = encode
+        self._show = show
+        self._quarantine = quarantine
+        self._metrics = metrics
+        self._adopt = True
+        self._stop = asyncio.Event()
+        self._segment: Segment | None = None
+        self._records: Iterator[Record] = iter(())
+        self._record: Record | None = None
+        metrics.spooled_readings.set_function(lambda: spool.readings)
+        metrics.spooled_bytes.set_function(lambda: spool.bytes)
+
+    @property
+    def away(self) -> bool:
+        """Whether readings have to go to the spool at once."""
+        return not self._database.available
+
+    @property
+    def can_drain(self) -> bool:
+        """Whether readings may wait and the database takes them."""
+        return self._database.available and (
+            self._adopt or self._segment is not None or self._spool.readings > 0
+        )
+
+    async def unavailable(
+        self, readings: Sequence[Reading], token: UUID, error: StorageUnavailable
+    ) -> list[Answer]:
+        """Keep what the database has just failed to commit; nobody knows whether it did."""
+        self._database.lost(error)
+        return await self.keep(readings, token)
+
+    async def keep(self, readings: Sequence[Reading], token: UUID) -> list[Answer]:
+        """Have the readings on disk and shown, or say that they could not be kept."""
+        for reading in readings:
+            reading.id = None
+        try:
+            await asyncio.to_thread(self._spool.append, token, readings)
+        except SpoolFull:
+            return [not_stored("the database is away and the spool is full")] * len(readings)
+        except OSError as error:
+            why = f"the database is away and the spool cannot be written: {error.strerror}"
+            return [not_stored(why)] * len(readings)
+        receipts = [Receipt(Status.SPOOLED, self._encode(reading)) for reading in readings]
+        self._show([receipt.with_status() for receipt in receipts])
+        return list(receipts)
+
+    async def run(self, wake: Callable[[], None]) -> None:
+        """Until `stop`, have what other workers left looked for now and then."""
+        while not self._stop.is_set():
+            self._adopt = True
+            wake()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), ADOPT_INTERVAL)
+
+    def stop(self) -> None:
+        """End `run`."""
+        self._stop.set()
+
+    def close(self) -> None:
+        """Let go of the spool's folders."""
+        self._spool.close()
+
+    async def drain_one(self) -> None:
+        """Commit the oldest batch that waits. Call only while `can_drain`."""
+        if self._adopt:
+            self._adopt = False
+            found = await asyncio.to_thread(self._spool.adopt)
+            if found:
+                log.info("readings found in the spool", readings=found)
+        if self._record is None:
+            self._record = await asyncio.to_thread(self._next)
+        if self._record is not None and await self._commit(self._record):
+            self._record = None
+
+    async def _commit(self, record: Record) -> bool:
+        try:
+            answers = await self._committer.commit(record.readings, record.token, _again)
+        except StorageUnavailable as error:
+            self._database.lost(error)
+            return False
+        refused = [
+            (reading, answer)
+            for reading, answer in zip(record.readings, answers, strict=True)
+            if isinstance(answer, Refusal)
+        ]
+        if refused:
+            await asyncio.to_thread(self._set_aside, refused)
+        self._metrics.drained.inc(len(answers) - len(refused))
+        if self._segment is not None:
+            self._segment.readings -= len(answers)
+        return True
+
+    def _next(self) -> Record | None:
+        """The next record that waits; a segment without any more of them is removed."""
+        if self._segment is None:
+            self._segment = self._spool.oldest()
+            if self._segment is None:
+                return None
+            self._records = records(self._segment)
+        record = next(self._records, None)
+        if record is None:
+            if self._segment.damaged:
+                log.error(
+                    "a segment of the spool is damaged; it is set aside",
+                    file=self._segment.path.name,
+                )
+            self._spool.done(self._segment)
+            self._segment = None
+        return record
+
+    def _set_aside(self, refused: Sequence[tuple[Reading, Refusal]]) -> None:
+        """Keep what turned out not to be storable, on disk, before it leaves the spool."""
+        lines = [
+            msgspec.json.encode(
+                {"reason": refusal.reason.value, "detail": refusal.detail, "reading": reading}
+            )
+            for reading, refusal in refused
+        ]
+        with self._quarantine.open("ab") as file:
+            file.write(b"\n".join([*lines, b""]))
+            file.flush()
+            os.fsync(file.fileno())
+        self._metrics.quarantined.inc(len(refused))
+        log.warning(
+            "spooled readings are in conflict; they are kept in the quarantine",
+            readings=len(refused),
+            file=self._quarantine.name,
+        )
+
+
+async def _again(
+    _readings: Sequence[Reading], _token: UUID, error: StorageUnavailable
+) -> list[Answer]:
+    """Leave the whole batch where it is: its token tells later whether it was committed."""
+    raise error
