@@ -80,6 +80,16 @@ def test_a_new_subscriber_is_greeted_with_the_newest_reading_only(hub: Hub) -> N
     assert late.messages == [b"2", b"3"]
 
 
+def test_a_provisional_reading_is_shown_but_greets_nobody(hub: Hub) -> None:
+    early, late = Recorder(), Recorder()
+    hub.subscribe(early)
+    hub.publish(batch(b"1"))
+    hub.publish_provisional([b"?"])
+    hub.subscribe(late)
+    assert early.messages == [b"1", b"?"]
+    assert late.messages == [b"1"]
+
+
 def test_nothing_is_invented_for_the_first_subscriber_of_an_empty_storage(hub: Hub) -> None:
     first = Recorder()
     hub.subscribe(first)

@@ -24,13 +24,20 @@ def drain(spool: Spool) -> list[Record]:
     return found
 
 
+def adopt(spool: Spool) -> int:
+    """How many readings came with what their owners left."""
+    before = spool.readings
+    spool.adopt(spool.find())
+    return spool.readings - before
+
+
 def batch(*sensors: str) -> tuple[UUID, list[Reading]]:
     return uuid4(), [device_reading(sensor, 0.123457, co2=417.5) for sensor in sensors]
 
 
 def test_nothing_is_touched_before_the_first_reading(tmp_path: Path) -> None:
     spool = Spool(tmp_path / "spool", BIG)
-    assert spool.adopt() == 0
+    assert adopt(spool) == 0
     assert spool.oldest() is None
     spool.close()
     assert list(tmp_path.iterdir()) == []
@@ -70,6 +77,15 @@ def test_a_full_spool_refuses_and_keeps_what_it_has(tmp_path: Path) -> None:
     spool.append(*batch("a"))
 
 
+def test_the_bound_is_for_all_who_share_the_folder(tmp_path: Path) -> None:
+    first, second = Spool(tmp_path / "spool", 500), Spool(tmp_path / "spool", 500)
+    first.append(*batch("a", "b"))
+    with pytest.raises(SpoolFull):
+        second.append(*batch("c", "d"))
+    drain(first)
+    second.append(*batch("c", "d"))
+
+
 def test_many_batches_fill_many_segments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sensorflow.ingest.spool.SEGMENT_BYTES", 1_000)
     spool = Spool(tmp_path / "spool", BIG)
@@ -107,15 +123,15 @@ def test_what_a_killed_process_left_is_adopted_once_and_only_then(tmp_path: Path
     try:
         assert child.stdout.readline() == b"ready\n"
         first, second = Spool(root, BIG), Spool(root, BIG)
-        assert first.adopt() == 0
+        assert adopt(first) == 0
     finally:
         child.kill()
         child.wait(10)
         child.stdin.close()
         child.stdout.close()
-    assert first.adopt() == 3
-    assert first.adopt() == 0
-    assert second.adopt() == 0
+    assert adopt(first) == 3
+    assert adopt(first) == 0
+    assert adopt(second) == 0
     assert [r.token.int for r in drain(first)] == [0, 1, 2]
     assert list(root.iterdir()) == []
 
@@ -130,7 +146,7 @@ def test_a_crash_while_draining_brings_the_segment_again(tmp_path: Path) -> None
     assert next(iter(records(segment))).token == tokens[0][0]
     left.close()
     found = Spool(tmp_path, BIG)
-    assert found.adopt() == 2
+    assert adopt(found) == 2
     assert [r.token for r in drain(found)] == [token for token, _ in tokens]
 
 
@@ -154,7 +170,7 @@ def test_a_damaged_record_is_set_aside_and_those_before_it_are_kept(
         content[whole : whole + 4] = b"????"
     file.write_bytes(content)
     spool = Spool(tmp_path, BIG)
-    spool.adopt()
+    adopt(spool)
     assert [r.token for r in drain(spool)] == [first[0]]
     (kept,) = tmp_path.glob("*.damaged")
     assert kept.read_bytes() == content

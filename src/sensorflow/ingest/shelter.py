@@ -49,13 +49,17 @@ class Shelter:
         self._show = show
         self._quarantine = quarantine
         self._metrics = metrics
-        self._adopt = True
         self._stop = asyncio.Event()
         self._segment: Segment | None = None
         self._records: Iterator[Record] = iter(())
         self._record: Record | None = None
         metrics.spooled_readings.set_function(lambda: spool.readings)
         metrics.spooled_bytes.set_function(lambda: spool.bytes)
+
+    @property
+    def readings(self) -> int:
+        """How many readings wait for the database."""
+        return self._spool.readings
 
     @property
     def away(self) -> bool:
@@ -65,9 +69,7 @@ class Shelter:
     @property
     def can_drain(self) -> bool:
         """Whether readings may wait and the database takes them."""
-        return self._database.available and (
-            self._adopt or self._segment is not None or self._spool.readings > 0
-        )
+        return self._database.available and not self._spool.empty
 
     async def unavailable(
         self, readings: Sequence[Reading], token: UUID, error: StorageUnavailable
@@ -92,10 +94,12 @@ class Shelter:
         return list(receipts)
 
     async def run(self, wake: Callable[[], None]) -> None:
-        """Until `stop`, have what other workers left looked for now and then."""
+        """Until `stop`, look now and then for what other workers have left; `wake` the drain."""
         while not self._stop.is_set():
-            self._adopt = True
-            wake()
+            if found := await asyncio.to_thread(self._spool.find):
+                self._spool.adopt(found)
+                log.info("readings found in the spool", readings=self._spool.readings)
+                wake()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), ADOPT_INTERVAL)
 
@@ -109,11 +113,6 @@ class Shelter:
 
     async def drain_one(self) -> None:
         """Commit the oldest batch that waits. Call only while `can_drain`."""
-        if self._adopt:
-            self._adopt = False
-            found = await asyncio.to_thread(self._spool.adopt)
-            if found:
-                log.info("readings found in the spool", readings=found)
         if self._record is None:
             self._record = await asyncio.to_thread(self._next)
         if self._record is not None and await self._commit(self._record):

@@ -3,7 +3,7 @@
 Each worker owns a folder `spool/<uuid>/` by a lock on a file in it. Batches are appended to
 numbered segments, one record each, and are on disk before `append` returns. They are read back in
 order, and a segment is removed when all its records are done; after a crash in between, its records
-come again, which their tokens make harmless. Everything here blocks and belongs into a thread.
+come again, which their tokens make harmless. What touches the disk belongs into a thread.
 """
 
 import fcntl
@@ -66,7 +66,7 @@ _decode = msgspec.msgpack.Decoder(Record).decode
 class Spool:
     """The folders of one worker: its own, made when first needed, and those it has adopted.
 
-    `max_bytes` bounds what this worker keeps. Creation touches nothing.
+    `max_bytes` bounds what is in `root`, whoever keeps it there. Creation touches nothing.
     """
 
     def __init__(self, root: Path, max_bytes: int) -> None:
@@ -75,6 +75,12 @@ class Spool:
         self._own: Folder | None = None
         self._adopted: list[Folder] = []
         self._writing: int | None = None
+        self._room = 0
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is kept."""
+        return not any(folder.segments for folder in self._folders())
 
     @property
     def readings(self) -> int:
@@ -90,26 +96,30 @@ class Spool:
         """Have the batch on disk when this returns. Raises `SpoolFull`, or `OSError`."""
         payload = _encode(Record(token, list(readings)))
         record = _HEAD.pack(_MAGIC, len(payload), zlib.crc32(payload), len(readings)) + payload
-        if self.bytes + len(record) > self._max_bytes:
-            raise SpoolFull
         try:
+            if self._room < len(record) or self._writing is None:
+                # What others keep is looked at once a segment, so each may go too far by one.
+                self._room = self._max_bytes - _size(self._root)
+            if self._room < len(record):
+                raise SpoolFull
             segment = self._open_segment()
             assert self._writing is not None
             _write(self._writing, record, segment.bytes)
         except OSError:
             self._close_segment()
             raise
+        self._room -= len(record)
         segment.bytes += len(record)
         segment.readings += len(readings)
         if segment.bytes >= SEGMENT_BYTES:
             self._close_segment()
 
-    def adopt(self) -> int:
-        """Take over folders whose owner is gone; return how many readings came with them."""
-        before = self.readings
+    def find(self) -> list[Folder]:
+        """Lock the folders whose owner is gone; `adopt` takes them."""
         if not self._root.is_dir():
-            return 0
+            return []
         mine = {folder.path for folder in self._folders()}
+        found = []
         for path in sorted(self._root.iterdir()):
             # A hidden folder is still being made.
             if path in mine or path.name.startswith(".") or not path.is_dir():
@@ -118,10 +128,14 @@ class Spool:
             if folder is None:
                 continue
             if folder.segments:
-                self._adopted.append(folder)
+                found.append(folder)
             else:
                 _remove(folder)
-        return self.readings - before
+        return found
+
+    def adopt(self, folders: Sequence[Folder]) -> None:
+        """Have what `find` has found drained before anything else. Does not block."""
+        self._adopted += folders
 
     def oldest(self) -> Segment | None:
         """The segment to be drained next; it takes no more records from now on."""
@@ -259,6 +273,15 @@ def _take_over(path: Path) -> Folder | None:
         os.close(lock)
         return None
     return folder
+
+
+def _size(root: Path) -> int:
+    """The bytes of all segments, whoever owns them."""
+    size = 0
+    for path in root.glob("*/*.segment"):
+        with suppress(FileNotFoundError):
+            size += path.stat().st_size
+    return size
 
 
 def _counted(path: Path) -> Segment:

@@ -1,5 +1,7 @@
 """Hands every committed batch to this process's subscribers."""
 
+from collections.abc import Sequence
+
 from sensorflow.live.frames import text_frame
 from sensorflow.live.subscriber import CLOSE_TOO_SLOW, Subscriber
 from sensorflow.metrics import Metrics
@@ -32,7 +34,15 @@ class Hub:
 
     def publish(self, batch: CommittedBatch) -> None:
         """Hand the batch to every subscriber; whoever's buffer is full is closed with 1013."""
-        messages = batch.encoded
+        self._offer(batch.encoded)
+        self._newest = batch.encoded[-1]
+        self._cursor = batch.readings[-1].id
+
+    def publish_provisional(self, messages: Sequence[bytes]) -> None:
+        """Hand out readings that have no place in the stream yet; nobody is greeted with them."""
+        self._offer(messages)
+
+    def _offer(self, messages: Sequence[bytes]) -> None:
         joined = b"".join(map(text_frame, messages))
         slow = [s for s in self._subscribers if not s.offer(joined, messages)]
         delivered = len(self._subscribers) - len(slow)
@@ -42,5 +52,3 @@ class Hub:
             self._subscribers.discard(subscriber)
             self._metrics.closed.labels("too_slow").inc()
             subscriber.close(CLOSE_TOO_SLOW, f"too slow; last id {self._cursor}")
-        self._newest = messages[-1]
-        self._cursor = batch.readings[-1].id
