@@ -3,17 +3,22 @@
 import asyncio
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC
+from functools import partial
 from typing import Any
 
 import structlog
 from fastapi import FastAPI
 
 from sensorflow.bus.memory import MemoryBus
+from sensorflow.bus.postgres import PostgresBus
 from sensorflow.errors import StorageUnavailable
 from sensorflow.ingest.committer import Committer
+from sensorflow.ingest.database import Database
+from sensorflow.ingest.shelter import Shelter
+from sensorflow.ingest.spool import Spool
 from sensorflow.ingest.writer import Writer
 from sensorflow.keys.keyring import VARIABLES, Scope
 from sensorflow.keys.limits import ConnectionLimit, FailureLimit
@@ -21,13 +26,20 @@ from sensorflow.keys.sessions import Sessions
 from sensorflow.keys.store import keep_keys, load_keys
 from sensorflow.live.hub import Hub
 from sensorflow.metrics import Metrics
-from sensorflow.readings import WireEncoder
+from sensorflow.readings import CommittedBatch, WireEncoder
 from sensorflow.settings import Settings
-from sensorflow.storage.base import Storage
-from sensorflow.storage.engine import open_storage
+from sensorflow.storage.sqlite import SqliteStorage
 from sensorflow.web.api import create_api
 from sensorflow.web.edge import INGEST_PATH, LIVE_PATH, Edge, UpgradeRequired
 from sensorflow.web.gate import Gate
+from sensorflow.web.health import (
+    BusHealth,
+    CheckHealth,
+    DatabaseHealth,
+    Health,
+    SpoolHealth,
+    Status,
+)
 from sensorflow.web.ingest import IngestEndpoint
 from sensorflow.web.live import LiveEndpoint
 
@@ -79,42 +91,55 @@ class Application:
     """Makes them last beyond this start; to be called when they have been shown."""
 
 
+@dataclass(frozen=True)
+class Backend:
+    """What depends on where readings are kept."""
+
+    writer: Writer
+    check_health: CheckHealth
+    run: Callable[[Background], AbstractAsyncContextManager[None]]
+    """Starts from the disk up; stops from the edge down, so that nothing taken is left behind."""
+
+
 def create_app(
     settings: Settings,
     on_failure: Callable[[], None] = lambda: signal.raise_signal(signal.SIGTERM),
 ) -> Application:
     """Wire everything; nothing runs before the ASGI lifespan starts.
 
-    Takes the lock on DATA_DIR at once. `on_failure` is called when a background task dies.
-    Raises `SettingsError` or `DataDirInUse`.
+    With SQLite takes the lock on DATA_DIR at once. `on_failure` is called when a background task
+    dies. Raises `SettingsError` or `DataDirInUse`.
     """
-    storage = open_storage(settings.data_dir, settings.database_url)
+    metrics = Metrics()
+    encode = WireEncoder(UTC if settings.timezone == "UTC" else settings.zone)
+    hub = Hub(metrics)
+    on_backend = _on_sqlite if settings.database_url is None else _on_postgres
+    backend = on_backend(settings, hub, encode, metrics)
     given = {
         scope: key
         for scope, variable in VARIABLES.items()
         if (key := getattr(settings, variable.lower())) is not None
     }
     keyring, made_keys = load_keys(settings.data_dir, given)
-    metrics = Metrics()
-    encode = WireEncoder(UTC if settings.timezone == "UTC" else settings.zone)
-    bus = MemoryBus()
-    hub = Hub(metrics)
-    writer = Writer(Committer(storage, bus, encode, metrics), metrics)
     gate = Gate(keyring, FailureLimit(), Sessions(keyring.kept(Scope.READ)))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with _running(storage, bus, hub, writer, encode, on_failure):
-            yield
+        background = Background(on_failure)
+        async with backend.run(background):
+            try:
+                yield
+            finally:
+                await background.stop()
 
-    api = create_api(gate, metrics, storage.ping, lifespan)
+    api = create_api(gate, metrics, backend.check_health, lifespan)
     connections = ConnectionLimit(
         settings.max_ws_connections_per_key, settings.data_dir / "connections"
     )
     live = LiveEndpoint(gate, hub, connections, metrics)
     edge = Edge(
         direct={
-            INGEST_PATH: IngestEndpoint(gate, writer, metrics),
+            INGEST_PATH: IngestEndpoint(gate, backend.writer, metrics),
             LIVE_PATH: UpgradeRequired(metrics),
         },
         live={LIVE_PATH: live},
@@ -124,31 +149,104 @@ def create_app(
     return Application(edge, metrics, made_keys, lambda: keep_keys(settings.data_dir, made_keys))
 
 
-@asynccontextmanager
-async def _running(
-    storage: Storage,
-    bus: MemoryBus,
-    hub: Hub,
-    writer: Writer,
-    encode: WireEncoder,
-    on_failure: Callable[[], None],
-) -> AsyncIterator[None]:
-    """Start from the disk up; stop from the edge down, so that nothing taken is left behind."""
-    try:
+def _on_sqlite(settings: Settings, hub: Hub, encode: WireEncoder, metrics: Metrics) -> Backend:
+    storage = SqliteStorage(settings.data_dir)
+    bus = MemoryBus()
+    writer = Writer(Committer(storage, bus, encode, metrics), metrics)
+
+    async def check_health() -> Health:
         try:
-            await storage.start()
-            newest = await storage.newest()
-        except StorageUnavailable as error:
-            log.critical("the database cannot be used", error=str(error))
-            raise
-        hub.start_from(encode(newest) if newest else None)
-        await bus.start(hub.publish)
-        background = Background(on_failure)
-        background.start("writer", writer.run(), stop=writer.close)
+            await storage.ping()
+        except StorageUnavailable:
+            return Health(Status.UNAVAILABLE)
+        return Health(Status.OK)
+
+    @asynccontextmanager
+    async def run(background: Background) -> AsyncIterator[None]:
         try:
+            try:
+                await storage.start()
+                newest = await storage.newest()
+            except StorageUnavailable as error:
+                log.critical("the database cannot be used", error=str(error))
+                raise
+            if newest is not None:
+                hub.start_from(CommittedBatch([newest], [encode(newest)]))
+            await bus.start(hub.publish)
+            background.start("writer", writer.run(), stop=writer.close)
             yield
-        finally:
-            await background.stop()
             await bus.stop()
-    finally:
-        await storage.close()
+        finally:
+            await storage.close()
+
+    return Backend(writer, check_health, run)
+
+
+def _on_postgres(settings: Settings, hub: Hub, encode: WireEncoder, metrics: Metrics) -> Backend:
+    # Loaded here because whoever uses SQLite need not wait for the driver.
+    from sensorflow.storage.postgres.notices import listen
+    from sensorflow.storage.postgres.storage import PostgresStorage
+
+    assert settings.database_url is not None
+    storage = PostgresStorage(settings.database_url)
+    bus = PostgresBus(storage.announcer, partial(listen, storage.address), storage.after, encode)
+    committer = Committer(storage, bus, encode, metrics)
+    spool = Spool(settings.data_dir / "spool", settings.spool_max_mb * 2**20)
+
+    async def connect() -> None:
+        await storage.start()
+        newest = await storage.newest()
+        if newest is not None and not bus.attached:
+            hub.start_from(CommittedBatch([newest], [encode(newest)]))
+        bus.attach(newest.id or 0 if newest is not None else 0)
+
+    database = Database(connect, waiting=lambda: spool.readings)
+    shelter = Shelter(
+        spool,
+        database,
+        committer,
+        encode,
+        hub.publish_provisional,
+        settings.data_dir / "quarantine.ndjson",
+        metrics,
+    )
+    writer = Writer(committer, metrics, shelter)
+    database.on_return(writer.wake)
+
+    async def check_health() -> Health:
+        if database.available:
+            try:
+                await storage.ping()
+            except StorageUnavailable as error:
+                database.lost(error)
+        status = (
+            Status.OK
+            if database.available
+            else Status.UNAVAILABLE
+            if shelter.refuses
+            else Status.SPOOLING
+        )
+        return Health(
+            status,
+            DatabaseHealth(database.available, database.since),
+            SpoolHealth(spool.readings, spool.bytes),
+            BusHealth(bus.listening),
+        )
+
+    @asynccontextmanager
+    async def run(background: Background) -> AsyncIterator[None]:
+        try:
+            await bus.start(hub.publish)
+            await database.attempt()
+            background.start("database", database.run(), stop=database.stop)
+            background.start("listener", bus.listen(), stop=bus.end)
+            background.start("bus", bus.run(), stop=bus.end)
+            background.start("spool", shelter.run(writer.wake), stop=shelter.stop)
+            background.start("writer", writer.run(), stop=writer.close)
+            yield
+            await bus.stop()
+        finally:
+            shelter.close()
+            await storage.close()
+
+    return Backend(writer, check_health, run)

@@ -100,7 +100,12 @@ class Settings(BaseSettings):
     )
     data_dir: Annotated[Path, AfterValidator(Path.expanduser)] = Field(
         Path("./data"),
-        description="Where the embedded database and the made keys are kept.",
+        description="Where the embedded database, the spool and the made keys are kept.",
+    )
+    spool_max_mb: int = Field(
+        1024,
+        ge=1,
+        description="Most MiB on disk for readings that wait while PostgreSQL is away.",
     )
     timezone: Annotated[str, AfterValidator(_known_timezone)] = Field(
         "UTC", description="Of `date_recorded` and `time_recorded`."

@@ -69,7 +69,7 @@ def test_every_subscriber_gets_every_batch_in_order(hub: Hub) -> None:
 
 
 def test_a_new_subscriber_is_greeted_with_the_newest_reading_only(hub: Hub) -> None:
-    hub.start_from(b"0")
+    hub.start_from(batch(b"0"))
     early = Recorder()
     hub.subscribe(early)
     hub.publish(batch(b"1", b"2"))

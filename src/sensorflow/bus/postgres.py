@@ -72,7 +72,8 @@ class PostgresBus:
         self._after = after
         self._encode = encode
         self._deliver: Deliver | None = None
-        self._attached = False
+        self.attached = False
+        """Whether the database has ever been there."""
         self._cursor = 0
         self._delivered_at = 0.0
         self._notices: deque[Notice] = deque()
@@ -93,11 +94,11 @@ class PostgresBus:
         Called again whenever the database was away. A stream that ends before what was delivered
         is another one, such as a restored backup, and is followed from its end.
         """
-        if self._attached and newest < self._cursor:
+        if self.attached and newest < self._cursor:
             log.warning("the database has lost readings", last_id=newest, expected=self._cursor)
-        if not self._attached or newest < self._cursor:
+        if not self.attached or newest < self._cursor:
             self._cursor = newest
-        self._attached = True
+        self.attached = True
         self._lose_track()
 
     def committed(self, batch: CommittedBatch) -> None:
@@ -135,7 +136,7 @@ class PostgresBus:
         while not self._end.is_set():
             self._wake.clear()
             pause = POLL_INTERVAL
-            if self._attached:
+            if self.attached:
                 try:
                     pause = await self._catch_up()
                 except StorageUnavailable:

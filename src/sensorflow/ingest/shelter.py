@@ -49,17 +49,14 @@ class Shelter:
         self._show = show
         self._quarantine = quarantine
         self._metrics = metrics
+        self.refuses = False
+        """Whether the last readings could not be kept."""
         self._stop = asyncio.Event()
         self._segment: Segment | None = None
         self._records: Iterator[Record] = iter(())
         self._record: Record | None = None
         metrics.spooled_readings.set_function(lambda: spool.readings)
         metrics.spooled_bytes.set_function(lambda: spool.bytes)
-
-    @property
-    def readings(self) -> int:
-        """How many readings wait for the database."""
-        return self._spool.readings
 
     @property
     def away(self) -> bool:
@@ -85,10 +82,13 @@ class Shelter:
         try:
             await asyncio.to_thread(self._spool.append, token, readings)
         except SpoolFull:
+            self.refuses = True
             return [not_stored("the database is away and the spool is full")] * len(readings)
         except OSError as error:
+            self.refuses = True
             why = f"the database is away and the spool cannot be written: {error.strerror}"
             return [not_stored(why)] * len(readings)
+        self.refuses = False
         receipts = [Receipt(Status.SPOOLED, self._encode(reading)) for reading in readings]
         self._show([receipt.with_status() for receipt in receipts])
         return list(receipts)

@@ -18,9 +18,10 @@ class Hub:
         self._metrics = metrics
         metrics.subscribers.set_function(lambda: len(self._subscribers))
 
-    def start_from(self, newest: bytes | None) -> None:
+    def start_from(self, newest: CommittedBatch) -> None:
         """Set what greets a subscriber before the first batch: the newest reading on disk."""
-        self._newest = newest
+        self._newest = newest.encoded[-1]
+        self._cursor = newest.readings[-1].id
 
     def subscribe(self, subscriber: Subscriber) -> None:
         """Greet with the newest reading; from then on every batch, without a gap between."""

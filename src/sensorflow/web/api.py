@@ -6,22 +6,21 @@ from typing import Annotated, Any, Final
 
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 
 from sensorflow import __version__
-from sensorflow.errors import Reason, Refusal, StorageUnavailable
+from sensorflow.errors import Reason, Refusal
 from sensorflow.keys.keyring import Scope
 from sensorflow.keys.sessions import LIFETIME
 from sensorflow.metrics import Metrics
 from sensorflow.web.gate import SESSION_COOKIE, Gate
+from sensorflow.web.health import CheckHealth, add_health
 from sensorflow.web.openapi import describe
 from sensorflow.web.page import add_page
 from sensorflow.web.problems import problem
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
-Check = Callable[[], Awaitable[None]]
 
 _REASONS: Final = {
     404: (Reason.NOT_FOUND, "There is nothing at this path; /docs lists what there is."),
@@ -29,8 +28,8 @@ _REASONS: Final = {
 }
 
 
-def create_api(gate: Gate, metrics: Metrics, storage_answers: Check, lifespan: Lifespan) -> FastAPI:
-    """FastAPI's part of the edge. `storage_answers` raises `StorageUnavailable` if it does not."""
+def create_api(gate: Gate, metrics: Metrics, check: CheckHealth, lifespan: Lifespan) -> FastAPI:
+    """FastAPI's part of the edge."""
     app = FastAPI(
         title="SensorFlow Server",
         version=__version__,
@@ -40,7 +39,7 @@ def create_api(gate: Gate, metrics: Metrics, storage_answers: Check, lifespan: L
     )
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]
     _add_problems(app, metrics)
-    _add_health(app, storage_answers)
+    add_health(app, gate, check)
     _add_sessions(app, gate)
 
     @app.get("/metrics", tags=["operation"], summary="Counters in Prometheus' text format")
@@ -56,27 +55,6 @@ def _reader(gate: Gate) -> Callable[[Request], Awaitable[None]]:
         gate.require(request.scope, Scope.READ, dict(request.scope["headers"]), url_key=False)
 
     return require_reader
-
-
-def _add_health(app: FastAPI, storage_answers: Check) -> None:
-    @app.head("/healthz", include_in_schema=False)
-    @app.get("/healthz", tags=["operation"], summary="The process lives")
-    async def healthz() -> dict[str, str]:
-        return {"status": "ok"}
-
-    @app.head("/readyz", include_in_schema=False)
-    @app.get(
-        "/readyz",
-        tags=["operation"],
-        summary="Readings can be stored now",
-        responses={503: {"description": "They cannot."}},
-    )
-    async def readyz() -> JSONResponse:
-        try:
-            await storage_answers()
-        except StorageUnavailable:
-            return JSONResponse({"status": "unavailable", "storage": "unavailable"}, 503)
-        return JSONResponse({"status": "ok", "storage": "ok"})
 
 
 def _add_sessions(app: FastAPI, gate: Gate) -> None:

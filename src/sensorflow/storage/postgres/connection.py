@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 import asyncpg
@@ -102,6 +102,19 @@ def translated() -> Iterator[None]:
         OSError,
     ) as error:
         raise StorageUnavailable(_told(error)) from error
+
+
+@contextmanager
+def limited(connection: Any, seconds: float) -> Iterator[None]:
+    """Cut the connection off after so long: what waits for its answer fails at once.
+
+    The driver's own time-outs ask the server to cancel, and a server that hangs never answers.
+    """
+    timer = asyncio.get_running_loop().call_later(seconds, connection.terminate)
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _told(error: BaseException) -> str:

@@ -1,8 +1,8 @@
 """PostgreSQL as the storage: one session writes, a small pool reads."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 from uuid import UUID, uuid4
 
@@ -16,7 +16,7 @@ from sensorflow.errors import AlreadyCommitted, StorageUnavailable
 from sensorflow.readings import Clock, Outcome, Reading, Stored
 from sensorflow.storage.duplicates import compare
 from sensorflow.storage.migrations import upgrade
-from sensorflow.storage.postgres.connection import connect, parse, translated
+from sensorflow.storage.postgres.connection import connect, limited, parse, translated
 from sensorflow.storage.postgres.rows import SELECT_READINGS, Columns, from_row
 
 APPEND_TIMEOUT: Final = 1.25
@@ -66,7 +66,7 @@ class PostgresStorage:
         self._drop()
         connection = await connect(self.address)
         try:
-            with translated(), _limited(connection, READ_TIMEOUT):
+            with translated(), limited(connection, READ_TIMEOUT):
                 await self._check(connection)
             await self._upgrade()
         except BaseException:
@@ -81,7 +81,7 @@ class PostgresStorage:
             raise StorageUnavailable("the database is not connected")
         columns = Columns(readings)
         try:
-            with _limited(connection, APPEND_TIMEOUT), translated():
+            with limited(connection, APPEND_TIMEOUT), translated():
                 first = None
                 if not columns.repeats:
                     first = await self._call(connection, columns, token, judged=False)
@@ -183,25 +183,12 @@ class PostgresStorage:
         with translated():
             async with self._engine.connect() as connection:
                 raw: Any = (await connection.get_raw_connection()).driver_connection
-                with _limited(raw, READ_TIMEOUT):
+                with limited(raw, READ_TIMEOUT):
                     yield connection
 
 
 def _upgrade(connection: Connection) -> None:
     upgrade(connection)
-
-
-@contextmanager
-def _limited(connection: Any, seconds: float) -> Iterator[None]:
-    """Cut the connection off after so long: what waits for its answer fails at once.
-
-    The driver's own time-outs ask the server to cancel, and a server that hangs never answers.
-    """
-    timer = asyncio.get_running_loop().call_later(seconds, connection.terminate)
-    try:
-        yield
-    finally:
-        timer.cancel()
 
 
 def _numbered(readings: Sequence[Reading], first: int | None, token: UUID) -> list[Outcome]:
