@@ -168,7 +168,7 @@ class Shelter:
             os.fsync(file.fileno())
         self._metrics.quarantined.inc(len(refused))
         log.warning(
-            "spooled readings are in conflict; they are kept in the quarantine",
+            "spooled readings cannot be stored; they are kept in the quarantine",
             readings=len(refused),
             file=self._quarantine.name,
         )
