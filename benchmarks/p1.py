@@ -3,8 +3,11 @@
 `wrk` (one thread, keep-alive) posts flat out to the program and to `peers/empty.py` in turn, on
 one machine, in one run. The figure is the ratio of their rates: the median over the rounds, since
 what disturbs a shared machine for seconds disturbs both halves of a round. The order within a
-round alternates. Afterwards the rows in SQLite are counted: as many as 201s, plus at most those
-requests that were under way when wrk stopped.
+round alternates. Afterwards the rows in the database are counted: as many as 201s, plus at most
+those requests that were under way when wrk stopped.
+
+On PostgreSQL there is a second peer, `peers/one_commit.py`: one row, one commit, in the same
+database server. Its ratio is measured in the same way, in rounds of its own.
 """
 
 import json
@@ -13,23 +16,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from benchmarks.databases import DATABASES, Database
 from benchmarks.report import Row, compact, milliseconds, spread
 from benchmarks.server import (
     API_KEY,
     HERE,
     HOST,
     BenchmarkError,
+    Running,
     empty_app,
     first_accepted,
+    one_commit_app,
     scratch,
     sensorflow,
     stored_rows,
     tool,
 )
 
-CONNECTIONS: Final = (64, 16)
+CONNECTIONS: Final = {"sqlite": (64, 16), "postgresql": (64, 16, 256)}
 WARM_UP: Final = 1
 GOAL: Final = "0.75 × the empty app (set for PostgreSQL)"
+GOAL_ONE_COMMIT: Final = "20 × one row, one commit"
 
 
 @dataclass(frozen=True)
@@ -43,40 +50,33 @@ class Load:
     errors: str
 
 
-def measure(seconds: int, rounds: int) -> list[Row]:
-    """One row for each number of connections."""
+def measure(database: str, seconds: int, rounds: int) -> list[Row]:
+    """One row for each number of connections; on PostgreSQL as many again beside the usual way."""
     wrk = tool("wrk", "wrk")
     rows = []
-    for connections in CONNECTIONS:
-        with scratch() as folder:
-            rows.append(_measure(wrk, folder, connections, seconds, rounds))
+    for connections in CONNECTIONS[database]:
+        with scratch() as folder, DATABASES[database](folder) as made:
+            rows.append(_beside_empty(wrk, folder, made, connections, seconds, rounds))
+    if database == "postgresql":
+        for connections in CONNECTIONS[database][:2]:
+            with scratch() as folder, DATABASES[database](folder) as made:
+                rows.append(_beside_one_commit(wrk, folder, made, connections, seconds, rounds))
     return rows
 
 
-def _measure(wrk: str, folder: Path, connections: int, seconds: int, rounds: int) -> Row:
+def _beside_empty(
+    wrk: str, folder: Path, database: Database, connections: int, seconds: int, rounds: int
+) -> Row:
     problems: list[str] = []
-    ours: list[Load] = []
-    limit: list[Load] = []
-    with sensorflow(folder, problems) as program:
+    with sensorflow(folder, problems, database.variables) as program:
         first_accepted(program)
         _load(wrk, program.port, connections, WARM_UP)
         # After the warm-up, so that the id has nearly as many digits as those to come.
         _, receipt = first_accepted(program)
         with empty_app(folder, len(receipt), problems) as empty:
-            first_accepted(empty)
-            _load(wrk, empty.port, connections, WARM_UP)
-            for number in range(rounds):
-                if number % 2:
-                    limit.append(_load(wrk, empty.port, connections, seconds))
-                before = stored_rows(folder)
-                load = _load(wrk, program.port, connections, seconds)
-                ours.append(load)
-                stored = stored_rows(folder) - before
-                if not load.accepted <= stored <= load.accepted + connections:
-                    problems.append(f"{load.accepted} readings were accepted, {stored} stored")
-                if not number % 2:
-                    limit.append(_load(wrk, empty.port, connections, seconds))
-    problems += [f"round {i + 1}: {load.errors}" for i, load in enumerate(ours) if load.errors]
+            ours, limit = _alternate(
+                wrk, program, empty, database, connections, seconds, rounds, problems
+            )
     problems += [f"empty app: {load.errors}" for load in limit if load.errors]
     return Row(
         name=f"P1 one reading a request, {connections} connections",
@@ -89,6 +89,62 @@ def _measure(wrk: str, folder: Path, connections: int, seconds: int, rounds: int
         checked="rows = answers, no errors",
         problems=problems,
     )
+
+
+def _beside_one_commit(
+    wrk: str, folder: Path, database: Database, connections: int, seconds: int, rounds: int
+) -> Row:
+    problems: list[str] = []
+    url = database.variables["DATABASE_URL"]
+    with (
+        sensorflow(folder, problems, database.variables) as program,
+        one_commit_app(folder, url, problems) as usual,
+    ):
+        ours, theirs = _alternate(
+            wrk, program, usual, database, connections, seconds, rounds, problems
+        )
+    return Row(
+        name=f"P1 beside one row, one commit, {connections} connections",
+        ours=f"{compact([load.rate for load in ours])} readings/s",
+        beside=f"FastAPI and ORM {compact([load.rate for load in theirs])} readings/s",
+        ratio=spread([one.rate / other.rate for one, other in zip(ours, theirs, strict=True)]),
+        latency=f"{milliseconds([load.p50 for load in ours], [load.p99 for load in ours])}"
+        f" (beside {milliseconds([x.p50 for x in theirs], [x.p99 for x in theirs])})",
+        goal=GOAL_ONE_COMMIT,
+        checked="rows = answers, no errors of ours",
+        problems=problems,
+    )
+
+
+def _alternate(
+    wrk: str,
+    program: Running,
+    peer: Running,
+    database: Database,
+    connections: int,
+    seconds: int,
+    rounds: int,
+    problems: list[str],
+) -> tuple[list[Load], list[Load]]:
+    """Load the program and its peer in turn; both have had a warm-up."""
+    ours: list[Load] = []
+    theirs: list[Load] = []
+    for running in (program, peer):
+        first_accepted(running)
+        _load(wrk, running.port, connections, WARM_UP)
+    for number in range(rounds):
+        if number % 2:
+            theirs.append(_load(wrk, peer.port, connections, seconds))
+        before = stored_rows(database.rows)
+        load = _load(wrk, program.port, connections, seconds)
+        ours.append(load)
+        stored = stored_rows(database.rows) - before
+        if not load.accepted <= stored <= load.accepted + connections:
+            problems.append(f"{load.accepted} readings were accepted, {stored} stored")
+        if not number % 2:
+            theirs.append(_load(wrk, peer.port, connections, seconds))
+    problems += [f"round {i + 1}: {load.errors}" for i, load in enumerate(ours) if load.errors]
+    return ours, theirs
 
 
 def _load(wrk: str, port: int, connections: int, seconds: int) -> Load:

@@ -3,8 +3,8 @@
 `tools/wsfan.c` holds 1,000 WebSocket subscribers and posts from 64 or 16 connections, each as fast
 as its receipts come. Latency is from just before the POST to when a subscriber has read the frame,
 over all frames. A run counts only if no subscriber was closed and each got exactly one frame for
-every reading acknowledged, which are also the rows in SQLite. Every run has a new server and an
-empty database, as every reading comes from a sensor of its own: the worst case for the storage.
+every reading acknowledged, which are also the rows in the database. Every run has a new server and
+an empty database, as every reading comes from a sensor of its own: the worst case for the storage.
 """
 
 import os
@@ -15,6 +15,7 @@ from pathlib import Path
 from statistics import median
 from typing import Final
 
+from benchmarks.databases import DATABASES, Database
 from benchmarks.report import Row, compact, milliseconds
 from benchmarks.server import (
     API_KEY,
@@ -71,15 +72,15 @@ class FanOut:
         return [claim for claim, holds in claims.items() if not holds]
 
 
-def measure(seconds: int, rounds: int) -> list[Row]:
+def measure(database: str, seconds: int, rounds: int) -> list[Row]:
     """One row for each number of publishers; their runs alternate."""
     program = _compiled(tool("gcc", "gcc libc6-dev"))
     runs: dict[int, list[FanOut]] = {publishers: [] for publishers in PUBLISHERS}
     problems: dict[int, list[str]] = {publishers: [] for publishers in PUBLISHERS}
     for _ in range(rounds):
         for publishers in PUBLISHERS:
-            with scratch() as folder:
-                run = _run(program, folder, publishers, seconds, problems[publishers])
+            with scratch() as folder, DATABASES[database](folder) as made:
+                run = _run(program, folder, made, publishers, seconds, problems[publishers])
             runs[publishers].append(run)
     return [_row(publishers, runs[publishers], problems[publishers]) for publishers in PUBLISHERS]
 
@@ -98,10 +99,17 @@ def _row(publishers: int, runs: list[FanOut], problems: list[str]) -> Row:
     )
 
 
-def _run(program: Path, folder: Path, publishers: int, seconds: int, problems: list[str]) -> FanOut:
-    with sensorflow(folder, problems) as server:
+def _run(
+    program: Path,
+    folder: Path,
+    database: Database,
+    publishers: int,
+    seconds: int,
+    problems: list[str],
+) -> FanOut:
+    with sensorflow(folder, problems, database.variables) as server:
         first_accepted(server)
-        before = stored_rows(folder)
+        before = stored_rows(database.rows)
         path = f"/ws/sensor_updates?api-key={API_KEY_WS}"
         command = [str(program), str(server.port), path, "/api/temperature_reading"]
         command += [str(SUBSCRIBERS), "0", str(seconds), f"X-API-Key: {API_KEY}"]
@@ -118,7 +126,7 @@ def _run(program: Path, folder: Path, publishers: int, seconds: int, problems: l
             raise BenchmarkError(f"wsfan failed: {done.stdout[-500:]}{done.stderr[-500:]}")
         counts = [int(text) for text in found.groups()[:8]]
         run = FanOut(*counts, *(float(text) for text in found.groups()[8:]))
-        faults = run.problems(stored_rows(folder) - before)
+        faults = run.problems(stored_rows(database.rows) - before)
     if done.stderr.strip():
         faults.append(f"wsfan said: {done.stderr.strip()[:500]}")
     if faults:

@@ -10,6 +10,7 @@ so that compiled modules and files are in the cache.
 from pathlib import Path
 from typing import Final
 
+from benchmarks.databases import DATABASES, Database
 from benchmarks.report import Row, seconds_of, spread
 from benchmarks.server import empty_app, first_accepted, scratch, sensorflow, stored_rows
 
@@ -17,17 +18,17 @@ STARTS: Final = 5
 GOAL: Final = "≤ 1 s"
 
 
-def measure() -> list[Row]:
+def measure(database: str) -> list[Row]:
     """One row for the first start and one for later ones."""
     first: list[float] = []
     later: list[float] = []
     empty: list[float] = []
     problems: list[str] = []
     for number in range(STARTS + 1):
-        with scratch() as folder:
+        with scratch() as folder, DATABASES[database](folder) as made:
             times = (
-                _start(folder, 1, problems),
-                _start(folder, 2, problems),
+                _start(folder, made, 1, problems),
+                _start(folder, made, 2, problems),
                 _start_empty(folder, problems),
             )
         if number:
@@ -48,10 +49,10 @@ def measure() -> list[Row]:
     ]
 
 
-def _start(folder: Path, expected_rows: int, problems: list[str]) -> float:
-    with sensorflow(folder, problems) as running:
+def _start(folder: Path, database: Database, expected_rows: int, problems: list[str]) -> float:
+    with sensorflow(folder, problems, database.variables) as running:
         accepted_at, _ = first_accepted(running)
-        rows = stored_rows(folder)
+        rows = stored_rows(database.rows)
         if rows != expected_rows:
             problems.append(f"start {expected_rows} on one DATA_DIR: {rows} readings stored")
         return accepted_at - running.spawned_at

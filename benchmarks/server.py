@@ -4,12 +4,11 @@ import json
 import os
 import shutil
 import socket
-import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,8 +69,10 @@ def scratch() -> Iterator[Path]:
 
 
 @contextmanager
-def sensorflow(folder: Path, problems: list[str]) -> Iterator[Running]:
-    """`sensorflow serve` with its data in `folder`, from a process's start to its end.
+def sensorflow(
+    folder: Path, problems: list[str], variables: Mapping[str, str]
+) -> Iterator[Running]:
+    """`sensorflow serve` with its DATA_DIR in `folder`, from a process's start to its end.
 
     Whatever it logs as a warning or worse, and an exit code other than 0, is added to `problems`.
     """
@@ -84,6 +85,7 @@ def sensorflow(folder: Path, problems: list[str]) -> Iterator[Running]:
         "API_KEY": API_KEY,
         "API_KEY_WS": API_KEY_WS,
         "LOG_FORMAT": "json",
+        **variables,
     }
     program = Path(sys.executable).parent / "sensorflow"
     if not program.exists():
@@ -95,8 +97,21 @@ def sensorflow(folder: Path, problems: list[str]) -> Iterator[Running]:
 @contextmanager
 def empty_app(folder: Path, size: int, problems: list[str]) -> Iterator[Running]:
     """`peers/empty.py`, answering with `size` bytes."""
+    with _peer("empty.py", folder, problems, str(size)) as running:
+        yield running
+
+
+@contextmanager
+def one_commit_app(folder: Path, url: str, problems: list[str]) -> Iterator[Running]:
+    """`peers/one_commit.py`, with its table in the PostgreSQL database at `url`."""
+    with _peer("one_commit.py", folder, problems, url) as running:
+        yield running
+
+
+@contextmanager
+def _peer(name: str, folder: Path, problems: list[str], argument: str) -> Iterator[Running]:
     port = _free_port()
-    command = [sys.executable, str(HERE / "peers" / "empty.py"), str(port), str(size)]
+    command = [sys.executable, str(HERE / "peers" / name), str(port), argument]
     environment = {"PATH": os.environ.get("PATH", os.defpath)}
     with _process(command, port, folder, environment, problems) as running:
         yield running
@@ -202,16 +217,14 @@ def _exchange(port: int, request: bytes) -> bytes:
         return b"".join(parts)
 
 
-def stored_rows(folder: Path) -> int:
+def stored_rows(rows: Callable[[], int]) -> int:
     """How many readings are in the database, once their number stands still."""
     before = -1
     deadline = time.monotonic() + STOP_TIMEOUT
     while time.monotonic() < deadline:
-        uri = f"file:{folder / 'sensorflow.db'}?mode=ro"
-        with closing(sqlite3.connect(uri, uri=True, timeout=10.0)) as connection:
-            rows: int = connection.execute("SELECT count(*) FROM readings").fetchone()[0]
-        if rows == before:
-            return rows
-        before = rows
+        now = rows()
+        if now == before:
+            return now
+        before = now
         time.sleep(0.1)
     raise BenchmarkError("readings were still being stored long after the load had ended")
