@@ -41,7 +41,7 @@ BEGIN
     END IF;
     IF unknown THEN
         INSERT INTO sensors (sensor_id, first_seen)
-            SELECT n.name, n.seen FROM unnest(names, seen) AS n (name, seen)
+            SELECT n.name, coalesce(n.seen, now()) FROM unnest(names, seen) AS n (name, seen)
             ON CONFLICT DO NOTHING;
         SELECT array_agg(s.id ORDER BY n.place) INTO sensor_ids
             FROM unnest(names) WITH ORDINALITY AS n (name, place)
@@ -66,9 +66,9 @@ END $$
     """
 CREATE FUNCTION append_readings(
     batch uuid, announcer text, names text[], seen timestamptz[], oldest timestamptz[],
-    newest timestamptz[], judged boolean, sensor int[], recorded_at timestamptz[],
-    clock smallint[], received_at timestamptz[], temperature double precision[],
-    humidity double precision[], pressure double precision[], extra text[], client_ip text[]
+    newest timestamptz[], judged boolean, sensor int[], received_at timestamptz[],
+    device_time timestamptz[], temperature double precision[], humidity double precision[],
+    pressure double precision[], extra text[], client_ip text[]
 ) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
     reserved record;
@@ -77,12 +77,12 @@ BEGIN
         batch, announcer, names, seen, oldest, newest, cardinality(sensor), judged);
     IF reserved.first > 0 THEN
         INSERT INTO readings
-            SELECT reserved.first + r.place - 1, reserved.sensor_ids[r.sensor], r.recorded_at,
-                r.clock, r.received_at, r.temperature, r.humidity, r.pressure, r.extra::jsonb,
-                r.client_ip
-            FROM unnest(sensor, recorded_at, clock, received_at, temperature, humidity, pressure,
-                extra, client_ip) WITH ORDINALITY AS r (sensor, recorded_at, clock, received_at,
-                temperature, humidity, pressure, extra, client_ip, place);
+            SELECT reserved.first + r.place - 1, reserved.sensor_ids[r.sensor],
+                coalesce(r.device_time, r.received_at), (r.device_time IS NOT NULL)::int,
+                r.received_at, r.temperature, r.humidity, r.pressure, r.extra::jsonb, r.client_ip
+            FROM unnest(sensor, received_at, device_time, temperature, humidity, pressure, extra,
+                client_ip) WITH ORDINALITY AS r (sensor, received_at, device_time, temperature,
+                humidity, pressure, extra, client_ip, place);
     END IF;
     RETURN reserved.first;
 END $$

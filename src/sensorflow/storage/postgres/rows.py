@@ -1,6 +1,6 @@
 """PostgreSQL's rows: how a batch becomes the arguments of one call, and how rows come back."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -24,9 +24,10 @@ class Columns:
         self.names: dict[str, int] = {}
         """Each sensor_id of the batch with its place, from 1."""
         self.first_seen: list[datetime] = []
-        self.oldest: list[datetime | None] = []
-        self.newest: list[datetime | None] = []
-        """Of the device's times of each sensor; None where it sent none."""
+        """When each of them was heard of first in this batch."""
+        self.oldest: dict[int, datetime] = {}
+        self.newest: dict[int, datetime] = {}
+        """Of the device's times of each sensor that sent any, by its place."""
         self.repeats = False
         """Whether two readings share a sensor and a device's time."""
         self.sensors: list[int] = []
@@ -36,30 +37,34 @@ class Columns:
             if place is None:
                 self.names[reading.sensor_id] = place = len(self.names) + 1
                 self.first_seen.append(reading.received_at)
-                self.oldest.append(None)
-                self.newest.append(None)
             self.sensors.append(place)
             if reading.clock is Clock.DEVICE:
                 self._note(place, reading.recorded_at, times)
+        # The driver takes its time for every value, so what nobody has is not sent.
         self.rows: list[list[Any]] = [
-            [r.recorded_at for r in readings],
-            [r.clock for r in readings],
             [r.received_at for r in readings],
-            [r.measurements.get("temperature") for r in readings],
-            [r.measurements.get("humidity") for r in readings],
-            [r.measurements.get("pressure") for r in readings],
-            [_extra(r) for r in readings],
-            [r.client_ip for r in readings],
+            _trimmed([r.recorded_at if r.clock is Clock.DEVICE else None for r in readings]),
+            _trimmed([r.measurements.get("temperature") for r in readings]),
+            _trimmed([r.measurements.get("humidity") for r in readings]),
+            _trimmed([r.measurements.get("pressure") for r in readings]),
+            _trimmed([_extra(r) for r in readings]),
+            _trimmed([r.client_ip for r in readings]),
         ]
 
+    def by_place(self, times: Mapping[int, datetime]) -> list[datetime | None]:
+        """One value for each sensor; nothing at all where there is none."""
+        return [times.get(place) for place in self.names.values()] if times else []
+
     def _note(self, place: int, time: datetime, times: set[tuple[int, datetime]]) -> None:
-        oldest, newest = self.oldest[place - 1], self.newest[place - 1]
-        if oldest is None or time < oldest:
-            self.oldest[place - 1] = time
-        if newest is None or time > newest:
-            self.newest[place - 1] = time
+        self.oldest[place] = min(time, self.oldest.get(place, time))
+        self.newest[place] = max(time, self.newest.get(place, time))
         self.repeats = self.repeats or (place, time) in times
         times.add((place, time))
+
+
+def _trimmed(values: list[Any]) -> list[Any]:
+    """Nothing in place of Nones only: `unnest` fills up what is shorter."""
+    return values if any(value is not None for value in values) else []
 
 
 def _extra(reading: Reading) -> str | None:

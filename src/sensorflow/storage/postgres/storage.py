@@ -25,13 +25,16 @@ APPEND_TIMEOUT: Final = 1.25
 READ_TIMEOUT: Final = 2.0
 """Seconds for one read."""
 
+SENSORS_KEPT: Final = 100_000
+"""Sensors remembered."""
+
 READERS: Final = 4
 """Sessions that read at the same time."""
 
 log = structlog.get_logger()
 
 _APPEND: Final = (
-    "SELECT append_readings($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)"
+    "SELECT append_readings($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)"
 )
 _AT_DEVICE_TIME: Final = (
     SELECT_READINGS
@@ -61,6 +64,8 @@ class PostgresStorage:
         )
         self._connection: asyncpg.Connection[asyncpg.Record] | None = None
         self._warned = False
+        self._sensors: set[str] = set()
+        """Some that the database knows, for their first time need not be sent again."""
 
     async def start(self) -> None:
         self._drop()
@@ -147,13 +152,15 @@ class PostgresStorage:
             token,
             self.announcer,
             list(columns.names),
-            columns.first_seen,
-            columns.oldest,
-            columns.newest,
+            [] if self._sensors.issuperset(columns.names) else columns.first_seen,
+            columns.by_place(columns.oldest),
+            columns.by_place(columns.newest),
             judged,
             columns.sensors,
             *columns.rows,
         )
+        if first and len(self._sensors) < SENSORS_KEPT:
+            self._sensors.update(columns.names)
         return first
 
     async def _append_judged(
