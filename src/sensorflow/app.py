@@ -186,6 +186,7 @@ def _on_postgres(settings: Settings, hub: Hub, encode: WireEncoder, metrics: Met
     # Loaded here because whoever uses SQLite need not wait for the driver.
     from sensorflow.storage.postgres.notices import listen
     from sensorflow.storage.postgres.storage import PostgresStorage
+    from sensorflow.storage.postgres.upkeep import Upkeep
 
     assert settings.database_url is not None
     storage = PostgresStorage(settings.database_url)
@@ -212,6 +213,8 @@ def _on_postgres(settings: Settings, hub: Hub, encode: WireEncoder, metrics: Met
     )
     writer = Writer(committer, metrics, shelter)
     database.on_return(writer.wake)
+    storage.on_lost(database.lost)
+    upkeep = Upkeep(storage.address, lambda: database.available)
 
     async def check_health() -> Health:
         if database.available:
@@ -242,6 +245,7 @@ def _on_postgres(settings: Settings, hub: Hub, encode: WireEncoder, metrics: Met
             background.start("listener", bus.listen(), stop=bus.end)
             background.start("bus", bus.run(), stop=bus.end)
             background.start("spool", shelter.run(writer.wake), stop=shelter.stop)
+            background.start("upkeep", upkeep.run(), stop=upkeep.stop)
             background.start("writer", writer.run(), stop=writer.close)
             yield
             await bus.stop()

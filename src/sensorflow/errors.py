@@ -79,12 +79,8 @@ class DataDirInUse(SensorFlowError):
 
 
 class StorageUnavailable(SensorFlowError):
-    """The storage could not commit, through no fault of the readings. Nothing was stored."""
+    """The storage could not commit, through no fault of the readings, as far as anybody knows."""
 
 
 class BatchRefused(SensorFlowError):
     """The storage refused the batch because of what is in it. Nothing was stored."""
-
-
-class AlreadyCommitted(SensorFlowError):
-    """A batch with this token was committed before, and is not committed again."""

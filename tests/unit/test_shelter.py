@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 from structlog.testing import capture_logs
 
-from sensorflow.errors import AlreadyCommitted, BatchRefused, Reason, Refusal, StorageUnavailable
+from sensorflow.errors import BatchRefused, Reason, Refusal, StorageUnavailable
 from sensorflow.ingest.committer import Committer
 from sensorflow.ingest.database import Database
 from sensorflow.ingest.receipts import Answer, Receipt, Status
@@ -19,7 +19,15 @@ from sensorflow.ingest.shelter import Shelter
 from sensorflow.ingest.spool import Spool
 from sensorflow.ingest.writer import Writer
 from sensorflow.metrics import Metrics
-from sensorflow.readings import CommittedBatch, Conflict, Outcome, Reading, Stored, WireEncoder
+from sensorflow.readings import (
+    CommittedBatch,
+    Conflict,
+    Duplicate,
+    Outcome,
+    Reading,
+    Stored,
+    WireEncoder,
+)
 from tests.helpers import device_reading, eventually
 
 
@@ -29,6 +37,7 @@ class Storage:
     def __init__(self) -> None:
         self.rows: list[str] = []
         self.tokens: set[UUID] = set()
+        self.settled: list[UUID] = []
         self.away = False
         self.break_after: int | None = None
         """After how many more commits the connection breaks, the last one's answer with it."""
@@ -43,7 +52,7 @@ class Storage:
         await self.start()
         assert token is not None
         if token in self.tokens:
-            raise AlreadyCommitted(str(token))
+            return [Duplicate(reading) for reading in readings]
         if any(reading.sensor_id == "poison" for reading in readings):
             raise BatchRefused("a value")
         self.tokens.add(token)
@@ -63,6 +72,9 @@ class Storage:
                 self.away = True
                 raise StorageUnavailable("the connection was closed")
         return outcomes
+
+    def settle(self, token: UUID) -> None:
+        self.settled.append(token)
 
 
 class Bus:
@@ -168,6 +180,19 @@ async def test_a_commit_of_unknown_outcome_is_stored_once(bench: Bench) -> None:
         bench.storage.away = False
         await eventually(lambda: bench.spool.empty and bench.database.available)
     assert bench.storage.rows == ["a"]
+
+
+async def test_the_token_of_what_was_spooled_is_kept(bench: Bench) -> None:
+    async with bench.running():
+        await bench.send("a")
+        bench.storage.away = True
+        await bench.send("b")
+        bench.storage.away = False
+        await eventually(lambda: bench.spool.empty and bench.database.available)
+        await bench.send("c")
+    assert bench.storage.rows == ["a", "b", "c"]
+    assert len(bench.storage.settled) == 2
+    assert set(bench.storage.settled) < bench.storage.tokens
 
 
 async def test_what_waits_is_drained_in_order_through_breaks(bench: Bench) -> None:

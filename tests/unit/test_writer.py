@@ -51,6 +51,9 @@ class HeldStorage:
             outcomes.append(Stored(reading))
         return outcomes
 
+    def settle(self, token: UUID) -> None:
+        pass
+
 
 class RecordingBus:
     def __init__(self) -> None:

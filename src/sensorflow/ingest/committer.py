@@ -5,13 +5,7 @@ from time import perf_counter
 from typing import Protocol
 from uuid import UUID, uuid5
 
-from sensorflow.errors import (
-    AlreadyCommitted,
-    BatchRefused,
-    Reason,
-    Refusal,
-    StorageUnavailable,
-)
+from sensorflow.errors import BatchRefused, Reason, Refusal, StorageUnavailable
 from sensorflow.ingest.receipts import Answer, Receipt, Status, conflict
 from sensorflow.metrics import Metrics
 from sensorflow.readings import CommittedBatch, Conflict, Duplicate, Outcome, Reading, Stored
@@ -23,6 +17,8 @@ class Appends(Protocol):
     async def append(
         self, readings: Sequence[Reading], token: UUID | None = None
     ) -> list[Outcome]: ...
+
+    def settle(self, token: UUID) -> None: ...
 
 
 class TakesBatches(Protocol):
@@ -51,12 +47,13 @@ class Committer:
         self._metrics = metrics
 
     async def commit(
-        self, readings: Sequence[Reading], token: UUID, unavailable: Unavailable
+        self, readings: Sequence[Reading], token: UUID, unavailable: Unavailable, *, spooled: bool
     ) -> list[Answer]:
         """Make the readings durable, announce them, and say what became of each.
 
         One that the storage refuses fails alone. Where the storage is not available, the answers
-        are those of `unavailable`.
+        are those of `unavailable`. The token of what is `spooled` is kept: after a crash it may
+        be asked for again.
         """
         started = perf_counter()
         try:
@@ -64,27 +61,26 @@ class Committer:
         except StorageUnavailable as error:
             return await unavailable(readings, token, error)
         except BatchRefused:
-            return await self._isolate(readings, token, unavailable)
-        except AlreadyCommitted:
-            # Whoever committed it has announced it, with ids that are not known here.
-            return [Receipt(Status.STORED, self._encode(reading)) for reading in readings]
+            return await self._isolate(readings, token, unavailable, spooled=spooled)
+        if not spooled:
+            self._storage.settle(token)
         self._metrics.commit_seconds.observe(perf_counter() - started)
         self._metrics.batch_size.observe(len(readings))
         return self._answers(outcomes)
 
     async def _isolate(
-        self, readings: Sequence[Reading], token: UUID, unavailable: Unavailable
+        self, readings: Sequence[Reading], token: UUID, unavailable: Unavailable, *, spooled: bool
     ) -> list[Answer]:
         """Commit by halves, each under a token that is the same whenever this is done again."""
         if len(readings) == 1:
             return [
                 Refusal(Reason.STORAGE_REFUSED, "The database refuses a value of this reading.")
             ]
+        answers: list[Answer] = []
         half = len(readings) // 2
-        return [
-            *await self.commit(readings[:half], uuid5(token, "first half"), unavailable),
-            *await self.commit(readings[half:], uuid5(token, "second half"), unavailable),
-        ]
+        for name, part in (("first half", readings[:half]), ("second half", readings[half:])):
+            answers += await self.commit(part, uuid5(token, name), unavailable, spooled=spooled)
+        return answers
 
     def _answers(self, outcomes: Sequence[Outcome]) -> list[Answer]:
         answers: list[Answer] = []

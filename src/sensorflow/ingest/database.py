@@ -15,7 +15,7 @@ LONGEST_PAUSE: Final = 2.0
 """Seconds between two attempts to reach the database again."""
 
 STEADY: Final = 10.0
-"""Seconds after which a database that is lost again is tried as if for the first time."""
+"""Seconds after which a database that is lost again is tried at once, as if for the first time."""
 
 log = structlog.get_logger()
 
@@ -38,7 +38,7 @@ class Database:
         self.since = datetime.now(UTC)
         """When it became what it is."""
         self._reason = ""
-        self._pause = FIRST_PAUSE
+        self._pause = 0.0
         self._lost = asyncio.Event()
         self._lost.set()
         self._stop = asyncio.Event()
@@ -52,13 +52,12 @@ class Database:
         """Take note that the database does not take readings."""
         if self.available:
             now = datetime.now(UTC)
-            if (now - self.since).total_seconds() > STEADY:
-                self._pause = FIRST_PAUSE
+            self._pause = 0.0 if (now - self.since).total_seconds() > STEADY else self._longer()
             self.available = False
             self.since = now
             self._reason = ""
-        self._tell(error)
-        self._lost.set()
+            self._tell(error)
+            self._lost.set()
 
     async def attempt(self) -> bool:
         """Try once to reach the database; tell whether it takes readings now."""
@@ -84,18 +83,20 @@ class Database:
         """Whenever the database is lost, try to reach it until it is back; until `stop`."""
         while True:
             await self._lost.wait()
-            if self._stop.is_set():
-                return
-            if await self.attempt():
-                continue
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), self._pause)
-            self._pause = min(2 * self._pause, LONGEST_PAUSE)
+            if self._stop.is_set():
+                return
+            if not await self.attempt():
+                self._pause = self._longer()
 
     def stop(self) -> None:
         """End `run`."""
         self._stop.set()
         self._lost.set()
+
+    def _longer(self) -> float:
+        return min(max(2 * self._pause, FIRST_PAUSE), LONGEST_PAUSE)
 
     def _tell(self, error: StorageUnavailable) -> None:
         """One line when it goes, and one when the reason becomes another."""

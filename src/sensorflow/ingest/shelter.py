@@ -120,7 +120,9 @@ class Shelter:
 
     async def _commit(self, record: Record) -> bool:
         try:
-            answers = await self._committer.commit(record.readings, record.token, _again)
+            answers = await self._committer.commit(
+                record.readings, record.token, _again, spooled=True
+            )
         except StorageUnavailable as error:
             self._database.lost(error)
             return False

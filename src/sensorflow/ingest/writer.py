@@ -158,11 +158,13 @@ class Writer:
         """Make the readings durable, in the database or in the spool, and count the receipts."""
         token = uuid4()
         if self._shelter is None:
-            answers = await self._committer.commit(readings, token, _refuse)
+            answers = await self._committer.commit(readings, token, _refuse, spooled=False)
         elif self._shelter.away:
             answers = await self._shelter.keep(readings, token)
         else:
-            answers = await self._committer.commit(readings, token, self._shelter.unavailable)
+            answers = await self._committer.commit(
+                readings, token, self._shelter.unavailable, spooled=False
+            )
         receipts = [answer.status for answer in answers if not isinstance(answer, Refusal)]
         for status, counter in (
             (Status.STORED, self._metrics.stored),

@@ -23,8 +23,11 @@ class Storage(Protocol):
         Raises `BatchRefused` where the storage will never commit this batch: nothing was stored.
         Raises `StorageUnavailable` where it cannot commit now. With PostgreSQL nobody may know
         then whether it has: the same readings under the same `token` are committed at most once,
-        and `AlreadyCommitted` is raised if they were.
+        and are duplicates (or the conflicts that they were) the next time.
         """
+
+    def settle(self, token: UUID) -> None:
+        """Forget a token under which nothing will be appended again. Never blocks."""
 
     async def newest(self) -> Reading | None:
         """The reading with the highest id."""

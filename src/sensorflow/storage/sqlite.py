@@ -111,6 +111,9 @@ class SqliteStorage:
         self._away = False
         return outcomes
 
+    def settle(self, token: UUID) -> None:
+        """Nothing is kept: what is unavailable has not been committed."""
+
     async def newest(self) -> Reading | None:
         found = await self._run(self._reader, self._select, "ORDER BY r.id DESC LIMIT 1", ())
         return found[0] if found else None

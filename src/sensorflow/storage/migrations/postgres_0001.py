@@ -15,8 +15,9 @@ END $$
     # Sets first to 0 where the batch was committed before, to NULL where it has to be judged.
     """
 CREATE FUNCTION reserve_ids(
-    batch uuid, announcer text, names text[], seen timestamptz[], oldest timestamptz[],
-    newest timestamptz[], many bigint, judged boolean, OUT first bigint, OUT sensor_ids bigint[]
+    batch uuid, settled uuid[], announcer text, names text[], seen timestamptz[],
+    oldest timestamptz[], newest timestamptz[], judged boolean, many bigint,
+    OUT first bigint, OUT sensor_ids bigint[]
 ) LANGUAGE plpgsql AS $$
 DECLARE
     unknown boolean;
@@ -60,21 +61,24 @@ BEGIN
         PERFORM make_partition(top, top + width);
         top := top + width;
     END LOOP;
+    IF cardinality(settled) > 0 THEN
+        DELETE FROM commits WHERE token = ANY (settled);
+    END IF;
     PERFORM pg_notify('sensorflow', announcer || ' ' || first || ' ' || first + many - 1);
 END $$
 """,
     """
 CREATE FUNCTION append_readings(
-    batch uuid, announcer text, names text[], seen timestamptz[], oldest timestamptz[],
-    newest timestamptz[], judged boolean, sensor int[], received_at timestamptz[],
-    device_time timestamptz[], temperature double precision[], humidity double precision[],
-    pressure double precision[], extra text[], client_ip text[]
+    batch uuid, settled uuid[], announcer text, names text[], seen timestamptz[],
+    oldest timestamptz[], newest timestamptz[], judged boolean, sensor int[],
+    received_at timestamptz[], device_time timestamptz[], temperature double precision[],
+    humidity double precision[], pressure double precision[], extra text[], client_ip text[]
 ) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
     reserved record;
 BEGIN
     reserved := reserve_ids(
-        batch, announcer, names, seen, oldest, newest, cardinality(sensor), judged);
+        batch, settled, announcer, names, seen, oldest, newest, judged, cardinality(sensor));
     IF reserved.first > 0 THEN
         INSERT INTO readings
             SELECT reserved.first + r.place - 1, reserved.sensor_ids[r.sensor],

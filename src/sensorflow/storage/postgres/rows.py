@@ -1,6 +1,6 @@
-"""PostgreSQL's rows: how a batch becomes the arguments of one call, and how rows come back."""
+"""PostgreSQL's rows: how a batch goes there, and how rows come back."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -17,12 +17,27 @@ SELECT_READINGS: Final = (
 _encode_extra = msgspec.json.Encoder().encode
 
 
-class Columns:
-    """A batch, column by column, as `append_readings` takes it."""
+COLUMNS: Final = (
+    "id",
+    "sensor",
+    "recorded_at",
+    "clock",
+    "received_at",
+    *KNOWN_MEASUREMENTS,
+    "extra",
+    "client_ip",
+)
+"""Of the table `readings`, as `Batch.records` gives them."""
+
+
+class Batch:
+    """Readings that are to be stored, in the forms that PostgreSQL takes them in."""
 
     def __init__(self, readings: Sequence[Reading]) -> None:
+        self._readings = readings
+        self.size = len(readings)
         self.names: dict[str, int] = {}
-        """Each sensor_id of the batch with its place, from 1."""
+        """Each sensor_id with its place, from 1."""
         self.first_seen: list[datetime] = []
         """When each of them was heard of first in this batch."""
         self.oldest: dict[int, datetime] = {}
@@ -30,18 +45,29 @@ class Columns:
         """Of the device's times of each sensor that sent any, by its place."""
         self.repeats = False
         """Whether two readings share a sensor and a device's time."""
-        self.sensors: list[int] = []
+        self._places: list[int] = []
         times: set[tuple[int, datetime]] = set()
         for reading in readings:
             place = self.names.get(reading.sensor_id)
             if place is None:
                 self.names[reading.sensor_id] = place = len(self.names) + 1
                 self.first_seen.append(reading.received_at)
-            self.sensors.append(place)
+            self._places.append(place)
             if reading.clock is Clock.DEVICE:
                 self._note(place, reading.recorded_at, times)
-        # The driver takes its time for every value, so what nobody has is not sent.
-        self.rows: list[list[Any]] = [
+
+    def by_place(self, times: Mapping[int, datetime]) -> list[datetime | None]:
+        """One value for each sensor; nothing at all where there is none."""
+        return [times.get(place) for place in self.names.values()] if times else []
+
+    def arrays(self) -> list[list[Any]]:
+        """Column by column, as `append_readings` takes them.
+
+        The driver takes its time for every value, so what nobody has is not sent.
+        """
+        readings = self._readings
+        return [
+            self._places,
             [r.received_at for r in readings],
             _trimmed([r.recorded_at if r.clock is Clock.DEVICE else None for r in readings]),
             _trimmed([r.measurements.get("temperature") for r in readings]),
@@ -51,9 +77,20 @@ class Columns:
             _trimmed([r.client_ip for r in readings]),
         ]
 
-    def by_place(self, times: Mapping[int, datetime]) -> list[datetime | None]:
-        """One value for each sensor; nothing at all where there is none."""
-        return [times.get(place) for place in self.names.values()] if times else []
+    def records(self, first: int, sensors: Sequence[int]) -> Iterator[tuple[Any, ...]]:
+        """Row by row, for COPY. `sensors` are the keys of `names`, in their order."""
+        for pk, (place, r) in enumerate(zip(self._places, self._readings, strict=True), first):
+            known = map(r.measurements.get, KNOWN_MEASUREMENTS)
+            yield (
+                pk,
+                sensors[place - 1],
+                r.recorded_at,
+                r.clock,
+                r.received_at,
+                *known,
+                _extra(r),
+                r.client_ip,
+            )
 
     def _note(self, place: int, time: datetime, times: set[tuple[int, datetime]]) -> None:
         self.oldest[place] = min(time, self.oldest.get(place, time))

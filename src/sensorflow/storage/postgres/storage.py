@@ -1,46 +1,34 @@
 """PostgreSQL as the storage: one session writes, a small pool reads."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 from uuid import UUID, uuid4
 
-import asyncpg
 import structlog
-from sqlalchemy import Connection
+from sqlalchemy import event
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from sensorflow.errors import AlreadyCommitted, StorageUnavailable
-from sensorflow.readings import Clock, Outcome, Reading, Stored
-from sensorflow.storage.duplicates import compare
-from sensorflow.storage.migrations import upgrade
+from sensorflow.errors import StorageUnavailable
+from sensorflow.readings import Outcome, Reading
+from sensorflow.storage.migrations import HEAD, upgrade
 from sensorflow.storage.postgres.connection import connect, limited, parse, translated
-from sensorflow.storage.postgres.rows import SELECT_READINGS, Columns, from_row
-
-APPEND_TIMEOUT: Final = 1.25
-"""Seconds for one commit: a reading waits for two of them, and never for 3 s."""
+from sensorflow.storage.postgres.rows import SELECT_READINGS, from_row
+from sensorflow.storage.postgres.session import Connection, Session
 
 READ_TIMEOUT: Final = 2.0
-"""Seconds for one read."""
+"""Seconds for one read, and for a session that it may need first."""
 
-SENSORS_KEPT: Final = 100_000
-"""Sensors remembered."""
+MIGRATION_TIMEOUT: Final = 60.0
+"""Seconds for the migrations, of this process or of another that is at them already."""
 
 READERS: Final = 4
 """Sessions that read at the same time."""
 
 log = structlog.get_logger()
-
-_APPEND: Final = (
-    "SELECT append_readings($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)"
-)
-_AT_DEVICE_TIME: Final = (
-    SELECT_READINGS
-    + "JOIN unnest($1::text[], $2::timestamptz[]) AS n (name, time)"
-    + " ON s.sensor_id = n.name AND r.recorded_at = n.time WHERE r.clock = 1 ORDER BY r.id"
-)
 
 
 class PostgresStorage:
@@ -59,43 +47,48 @@ class PostgresStorage:
             pool_size=READERS,
             max_overflow=0,
             pool_timeout=READ_TIMEOUT,
-            pool_pre_ping=True,
             isolation_level="AUTOCOMMIT",
         )
-        self._connection: asyncpg.Connection[asyncpg.Record] | None = None
+        event.listen(self._engine.sync_engine, "checkout", _refuse_ended)
+        self._session: Session | None = None
         self._warned = False
-        self._sensors: set[str] = set()
-        """Some that the database knows, for their first time need not be sent again."""
+        self._on_lost: Callable[[StorageUnavailable], None] = lambda _: None
+
+    def on_lost(self, call: Callable[[StorageUnavailable], None]) -> None:
+        """Have `call` called when the writing session ends by itself."""
+        self._on_lost = call
 
     async def start(self) -> None:
         self._drop()
         connection = await connect(self.address)
+        session = Session(connection, self.announcer)
         try:
-            with translated(), limited(connection, READ_TIMEOUT):
+            with limited(connection, READ_TIMEOUT), translated():
                 await self._check(connection)
-            await self._upgrade()
+                revision = await _revision(connection)
+            if revision != HEAD:
+                await self._upgrade()
+            await session.probe()
         except BaseException:
-            connection.terminate()
+            session.end()
             raise
-        self._connection = connection
+        self._session = session
+        connection.add_termination_listener(lambda _: self._lose(session))
 
     async def append(self, readings: Sequence[Reading], token: UUID | None = None) -> list[Outcome]:
-        token = token or uuid4()
-        connection = self._connection
-        if connection is None:
+        session = self._session
+        if session is None:
             raise StorageUnavailable("the database is not connected")
-        columns = Columns(readings)
         try:
-            with limited(connection, APPEND_TIMEOUT), translated():
-                first = None
-                if not columns.repeats:
-                    first = await self._call(connection, columns, token, judged=False)
-                if first is None:
-                    return await self._append_judged(connection, readings, token)
+            return await session.append(readings, token or uuid4())
         except StorageUnavailable:
-            self._drop()
+            if self._session is session:
+                self._drop()
             raise
-        return _numbered(readings, first, token)
+
+    def settle(self, token: UUID) -> None:
+        if self._session is not None:
+            self._session.settle(token)
 
     async def newest(self) -> Reading | None:
         found = await self._select("ORDER BY r.id DESC LIMIT 1", ())
@@ -105,7 +98,7 @@ class PostgresStorage:
         return await self._select("WHERE r.id > $1 ORDER BY r.id LIMIT $2", (cursor, limit))
 
     async def ping(self) -> None:
-        if self._connection is None:
+        if self._session is None:
             raise StorageUnavailable("the database is not connected")
         async with self._reading() as connection:
             await connection.exec_driver_sql("SELECT 1")
@@ -117,11 +110,16 @@ class PostgresStorage:
                 await self._engine.dispose()
 
     def _drop(self) -> None:
-        if self._connection is not None:
-            self._connection.terminate()
-            self._connection = None
+        session, self._session = self._session, None
+        if session is not None:
+            session.end()
 
-    async def _check(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    def _lose(self, session: Session) -> None:
+        if self._session is session:
+            self._session = None
+            self._on_lost(StorageUnavailable("the database has ended the session"))
+
+    async def _check(self, connection: Connection) -> None:
         if await connection.fetchval("SHOW transaction_read_only") == "on":
             raise StorageUnavailable("the database is read-only (a standby?)")
         if await connection.fetchval("SHOW fsync") == "off" and not self._warned:
@@ -129,56 +127,20 @@ class PostgresStorage:
             log.warning("PostgreSQL runs with fsync=off: a power cut loses acknowledged readings")
 
     async def _upgrade(self) -> None:
+        own = await connect(self.address)
+
+        async def existing() -> Connection:
+            return own
+
         engine = create_async_engine(
-            "postgresql+asyncpg://",
-            async_creator=lambda: connect(self.address),
-            poolclass=NullPool,
+            "postgresql+asyncpg://", async_creator=existing, poolclass=NullPool
         )
-        with translated():
-            async with engine.begin() as connection:
-                await connection.run_sync(_upgrade)
-
-    async def _call(
-        self,
-        connection: "asyncpg.Connection[asyncpg.Record]",
-        columns: Columns,
-        token: UUID,
-        *,
-        judged: bool,
-    ) -> int | None:
-        """The first id; None where the batch has to be judged. Nothing is stored then."""
-        first: int | None = await connection.fetchval(
-            _APPEND,
-            token,
-            self.announcer,
-            list(columns.names),
-            [] if self._sensors.issuperset(columns.names) else columns.first_seen,
-            columns.by_place(columns.oldest),
-            columns.by_place(columns.newest),
-            judged,
-            columns.sensors,
-            *columns.rows,
-        )
-        if first and len(self._sensors) < SENSORS_KEPT:
-            self._sensors.update(columns.names)
-        return first
-
-    async def _append_judged(
-        self,
-        connection: "asyncpg.Connection[asyncpg.Record]",
-        readings: Sequence[Reading],
-        token: UUID,
-    ) -> list[Outcome]:
-        """Look up what was said before of the same times; store only what is new."""
-        async with connection.transaction():
-            await connection.execute(
-                "SELECT pg_advisory_xact_lock('readings'::regclass::oid::bigint)"
-            )
-            outcomes, new = _judge(readings, await _at_device_times(connection, readings))
-            if new:
-                first = await self._call(connection, Columns(new), token, judged=True)
-                _numbered(new, first, token)
-            return outcomes
+        try:
+            with limited(own, MIGRATION_TIMEOUT), translated():
+                async with engine.begin() as connection:
+                    await connection.run_sync(upgrade)
+        finally:
+            own.terminate()
 
     async def _select(self, tail: str, parameters: Sequence[int]) -> list[Reading]:
         async with self._reading() as connection:
@@ -188,54 +150,28 @@ class PostgresStorage:
     @asynccontextmanager
     async def _reading(self) -> AsyncIterator[AsyncConnection]:
         with translated():
-            async with self._engine.connect() as connection:
+            async with asyncio.timeout(READ_TIMEOUT):
+                connection = await self._engine.connect()
+            try:
                 raw: Any = (await connection.get_raw_connection()).driver_connection
                 with limited(raw, READ_TIMEOUT):
                     yield connection
+            finally:
+                await connection.close()
 
 
-def _upgrade(connection: Connection) -> None:
-    upgrade(connection)
-
-
-def _numbered(readings: Sequence[Reading], first: int | None, token: UUID) -> list[Outcome]:
-    if not first:
-        raise AlreadyCommitted(str(token))
-    outcomes: list[Outcome] = []
-    for place, reading in enumerate(readings):
-        reading.id = first + place
-        outcomes.append(Stored(reading))
-    return outcomes
-
-
-async def _at_device_times(
-    connection: "asyncpg.Connection[asyncpg.Record]", readings: Sequence[Reading]
-) -> dict[tuple[str, object], list[Reading]]:
-    times = {(r.sensor_id, r.recorded_at) for r in readings if r.clock is Clock.DEVICE}
-    found: dict[tuple[str, object], list[Reading]] = {}
-    rows = await connection.fetch(
-        _AT_DEVICE_TIME, [name for name, _ in times], [time for _, time in times]
-    )
-    for row in rows:
-        reading = from_row(row)
-        found.setdefault((reading.sensor_id, reading.recorded_at), []).append(reading)
+async def _revision(connection: Connection) -> str | None:
+    """The newest migration that was applied; None in an empty database."""
+    if await connection.fetchval("SELECT to_regclass('alembic_version')") is None:
+        return None
+    found: str | None = await connection.fetchval("SELECT version_num FROM alembic_version")
     return found
 
 
-def _judge(
-    readings: Sequence[Reading], earlier: dict[tuple[str, object], list[Reading]]
-) -> tuple[list[Outcome], list[Reading]]:
-    """The outcomes, and the readings that are to be stored, which get their ids later."""
-    outcomes: list[Outcome] = []
-    new: list[Reading] = []
-    for reading in readings:
-        if reading.clock is Clock.DEVICE:
-            known = earlier.setdefault((reading.sensor_id, reading.recorded_at), [])
-            verdict = compare(reading, known)
-            if verdict is not None:
-                outcomes.append(verdict)
-                continue
-            known.append(reading)
-        new.append(reading)
-        outcomes.append(Stored(reading))
-    return outcomes, new
+def _refuse_ended(connection: Any, _record: Any, _proxy: Any) -> None:
+    """Have the pool open another session for one that has ended since it was used.
+
+    SQLAlchemy's own look, a query, would wait without a bound for a server that hangs.
+    """
+    if connection.driver_connection.is_closed():
+        raise DisconnectionError

@@ -1,0 +1,189 @@
+"""The session that writes: one batch, one transaction, one round trip where that is enough."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final, TypeAlias
+from uuid import UUID, uuid4
+
+import asyncpg
+
+from sensorflow.readings import Clock, Duplicate, Outcome, Reading, Stored
+from sensorflow.storage.duplicates import compare
+from sensorflow.storage.postgres.connection import limited, translated
+from sensorflow.storage.postgres.rows import COLUMNS, SELECT_READINGS, Batch, from_row
+
+APPEND_TIMEOUT: Final = 1.25
+"""Seconds for one commit: a reading waits for two of them, and never for 3 s."""
+
+PROBE_TIMEOUT: Final = 1.5
+"""Seconds to find out whether readings can be committed."""
+
+COPY_FROM: Final = 512
+"""Readings from which on COPY is quicker, in spite of its round trips."""
+
+SENSORS_KEPT: Final = 100_000
+"""Sensors remembered."""
+
+SETTLE_AT: Final = 64
+"""Tokens that are forgotten together."""
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+Earlier: TypeAlias = dict[tuple[str, datetime], list[Reading]]
+"""What is stored, by sensor and device's time."""
+
+_LOCK: Final = "SELECT pg_advisory_xact_lock('readings'::regclass::oid::bigint)"
+_RESERVE: Final = "SELECT first, sensor_ids FROM reserve_ids($1, $2, $3, $4, $5, $6, $7, $8, $9)"
+_APPEND: Final = (
+    "SELECT append_readings($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)"
+)
+_AT_DEVICE_TIME: Final = (
+    SELECT_READINGS
+    + "JOIN unnest($1::text[], $2::timestamptz[]) AS n (name, time)"
+    + " ON s.sensor_id = n.name AND r.recorded_at = n.time WHERE r.clock = 1 ORDER BY r.id"
+)
+
+
+class Session:
+    """Appends over one connection, which it owns. After a failure it is of no more use."""
+
+    def __init__(self, connection: Connection, announcer: str) -> None:
+        self._connection = connection
+        self._announcer = announcer
+        self._sensors: set[str] = set()
+        """Some that the database knows: when they were first seen need not be sent again."""
+        self._settled: list[UUID] = []
+
+    async def probe(self) -> None:
+        """Return if readings can be committed now, else raise `StorageUnavailable`.
+
+        Takes the writers' lock and has a write flushed to the database's disk.
+        """
+        connection = self._connection
+        with limited(connection, PROBE_TIMEOUT), translated():
+            async with connection.transaction():
+                await connection.execute(_LOCK)
+                token = uuid4()
+                await connection.execute("INSERT INTO commits VALUES ($1, now())", token)
+                await connection.execute("DELETE FROM commits WHERE token = $1", token)
+
+    async def append(self, readings: Sequence[Reading], token: UUID) -> list[Outcome]:
+        """As `storage.base.Storage.append` promises."""
+        batch = Batch(readings)
+        with limited(self._connection, APPEND_TIMEOUT), translated():
+            first = None
+            if not batch.repeats:
+                first = await self._store(batch, token, judged=False)
+            if first:
+                return _numbered(readings, first)
+            if first is None:
+                return await self._append_judged(readings, token)
+            return _committed_before(readings, await self._at_device_times(readings))
+
+    def settle(self, token: UUID) -> None:
+        """Have the token forgotten with one of the next batches."""
+        self._settled.append(token)
+
+    def end(self) -> None:
+        """Close the connection at once."""
+        self._connection.terminate()
+
+    async def _store(self, batch: Batch, token: UUID, *, judged: bool) -> int | None:
+        """The first id; 0 for a known token, None where the batch has to be judged.
+
+        In the last two cases nothing is stored.
+        """
+        settled = self._settled if len(self._settled) >= SETTLE_AT else []
+        known = self._sensors.issuperset(batch.names)
+        head = (
+            token,
+            settled,
+            self._announcer,
+            list(batch.names),
+            [] if known else batch.first_seen,
+            batch.by_place(batch.oldest),
+            batch.by_place(batch.newest),
+            judged,
+        )
+        first: int | None
+        if batch.size < COPY_FROM:
+            first = await self._connection.fetchval(_APPEND, *head, *batch.arrays())
+        else:
+            first = await self._copy(batch, head)
+        if first:
+            if settled:
+                self._settled = []
+            if not known and len(self._sensors) < SENSORS_KEPT:
+                self._sensors.update(batch.names)
+        return first
+
+    async def _copy(self, batch: Batch, head: tuple[object, ...]) -> int | None:
+        async with self._connection.transaction():
+            reserved = await self._connection.fetchrow(_RESERVE, *head, batch.size)
+            assert reserved is not None
+            first: int | None = reserved["first"]
+            if first:
+                await self._connection.copy_records_to_table(
+                    "readings",
+                    records=batch.records(first, reserved["sensor_ids"]),
+                    columns=COLUMNS,
+                )
+            return first
+
+    async def _append_judged(self, readings: Sequence[Reading], token: UUID) -> list[Outcome]:
+        """Look up what was said before of the same times; store only what is new."""
+        async with self._connection.transaction():
+            await self._connection.execute(_LOCK)
+            earlier = await self._at_device_times(readings)
+            outcomes, new = _judge(readings, earlier)
+            if new:
+                first = await self._store(Batch(new), token, judged=True)
+                if not first:
+                    return _committed_before(readings, earlier)
+                _numbered(new, first)
+            return outcomes
+
+    async def _at_device_times(self, readings: Sequence[Reading]) -> Earlier:
+        times = {(r.sensor_id, r.recorded_at) for r in readings if r.clock is Clock.DEVICE}
+        found: Earlier = {}
+        rows = await self._connection.fetch(
+            _AT_DEVICE_TIME, [name for name, _ in times], [time for _, time in times]
+        )
+        for row in rows:
+            reading = from_row(row)
+            found.setdefault((reading.sensor_id, reading.recorded_at), []).append(reading)
+        return found
+
+
+def _numbered(readings: Sequence[Reading], first: int) -> list[Outcome]:
+    outcomes: list[Outcome] = []
+    for place, reading in enumerate(readings):
+        reading.id = first + place
+        outcomes.append(Stored(reading))
+    return outcomes
+
+
+def _committed_before(readings: Sequence[Reading], earlier: Earlier) -> list[Outcome]:
+    """What a batch under a known token is: stored then, except for what was a conflict then."""
+    outcomes: list[Outcome] = []
+    for reading in readings:
+        known = earlier.get((reading.sensor_id, reading.recorded_at), [])
+        verdict = compare(reading, known) if reading.clock is Clock.DEVICE else None
+        outcomes.append(verdict or Duplicate(reading))
+    return outcomes
+
+
+def _judge(readings: Sequence[Reading], earlier: Earlier) -> tuple[list[Outcome], list[Reading]]:
+    """The outcomes, and the readings that are to be stored, which get their ids later."""
+    outcomes: list[Outcome] = []
+    new: list[Reading] = []
+    for reading in readings:
+        if reading.clock is Clock.DEVICE:
+            known = earlier.setdefault((reading.sensor_id, reading.recorded_at), [])
+            verdict = compare(reading, known)
+            if verdict is not None:
+                outcomes.append(verdict)
+                continue
+            known.append(reading)
+        new.append(reading)
+        outcomes.append(Stored(reading))
+    return outcomes, new
