@@ -16,6 +16,10 @@ from sensorflow.cli.supervisor import Patience, Supervisor, Worker
 from sensorflow.logs import configure_logging
 
 
+wakes: list[int] = []
+"""What a signal makes readable in this process."""
+
+
 def say(*words: object) -> None:
     # One write a line, so that the lines of several processes do not mix.
     os.write(1, (" ".join(map(str, words)) + "\n").encode())
@@ -26,7 +30,17 @@ def end_at(number: signal.Signals, worker: Worker) -> None:
         say("asked", worker.index, os.getpid())
         sys.exit(0)
 
+    # Without it a signal that arrives just before a select would not end that.
+    worker_wakes, wakes_end = os.pipe()
+    os.set_blocking(wakes_end, False)
+    signal.set_wakeup_fd(wakes_end)
+    wakes.append(worker_wakes)
     signal.signal(number, end)
+
+
+def first_readable(*files: int) -> int:
+    """Wait for one of the files, or for a signal, whose handler then runs."""
+    return select.select([*files, *wakes], [], [])[0][0]
 
 
 def start(worker: Worker) -> None:
@@ -38,7 +52,7 @@ def work(worker: Worker) -> None:
     """Do nothing, until asked to end or orphaned."""
     end_at(signal.SIGTERM, worker)
     start(worker)
-    select.select([worker.lifeline], [], [])
+    first_readable(worker.lifeline)
     say("orphaned", worker.index, os.getpid())
 
 
@@ -47,7 +61,7 @@ def deaf(worker: Worker) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     end_at(signal.SIGINT, worker)
     start(worker)
-    select.select([worker.lifeline], [], [])
+    first_readable(worker.lifeline)
 
 
 def crash(worker: Worker) -> None:
@@ -83,7 +97,7 @@ def answer(worker: Worker) -> None:
     """Tell each caller which process takes the call."""
     end_at(signal.SIGTERM, worker)
     start(worker)
-    while worker.lifeline not in select.select([listener.fileno(), worker.lifeline], [], [])[0]:
+    while first_readable(worker.lifeline, listener.fileno()) != worker.lifeline:
         connection, _ = listener.accept()
         connection.sendall(str(os.getpid()).encode())
         connection.close()
