@@ -246,13 +246,21 @@ class Postgres:
     """One server with a folder, a port and a socket of its own.
 
     In memory (where there is room) it is many times faster to make, and its fsync costs nothing.
+    Else its folder is made in `base`, or among the system's temporary files.
     """
 
-    def __init__(self, version: str, *, in_memory: bool = False, **settings: object) -> None:
+    def __init__(
+        self,
+        version: str,
+        *,
+        in_memory: bool = False,
+        base: Path | None = None,
+        **settings: object,
+    ) -> None:
         self.version = version
         self.programs = _runnable(version)
         template = _template(version)
-        base = _memory() if in_memory else None
+        base = _memory() if in_memory else base
         self.folder = _new_folder(base)
         self._on_disk = base is None
         self.socket_folder = self.folder

@@ -12,6 +12,7 @@ import pytest
 from sensorflow.errors import BatchRefused, StorageUnavailable
 from sensorflow.readings import Clock, Conflict, Duplicate, Stored
 from sensorflow.storage.postgres import session, upkeep
+from sensorflow.storage.postgres.connection import connect
 from sensorflow.storage.postgres.session import COPY_FROM
 from sensorflow.storage.postgres.storage import PostgresStorage
 from tests.helpers import device_reading, eventually, server_reading
@@ -214,6 +215,20 @@ async def test_a_lock_that_is_never_released_does_not_hold_up_a_start(
         await storage.start()
     finally:
         await other.close()
+
+
+async def test_a_process_that_freezes_with_the_lock_is_cut_off_by_the_database(
+    storage: PostgresStorage,
+) -> None:
+    frozen = await connect(storage.address)
+    try:
+        await frozen.execute("SET idle_in_transaction_session_timeout = '200ms'")
+        await frozen.execute("BEGIN")
+        await frozen.execute(session._LOCK)
+        assert isinstance((await storage.append([server_reading()]))[0], Stored)
+        assert frozen.is_closed()
+    finally:
+        frozen.terminate()
 
 
 async def test_it_is_told_when_the_writing_session_ends(
