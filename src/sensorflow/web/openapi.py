@@ -17,7 +17,9 @@ every live subscriber.
 `X-API-Key` header, as `Authorization: Bearer`, or, where the route says so, as `?api-key=`.
 
 **Live stream.** `GET /ws/sensor_updates?api-key=…` is a WebSocket: every committed reading is one
-text frame, the receipt below without `status`; the newest reading comes first. It closes with 1008
+text frame, the receipt below without `status`; the newest reading comes first. While the database
+is away spooled readings come as provisional frames, `id` null with `status`, and again with their
+id once they are stored. It closes with 1008
 (wrong key, or too many connections), 1012 (server restarts) or 1013 (subscriber too slow).
 
 **Errors** are `application/problem+json` (RFC 9457); `reason` names the refusal, `detail` says what
@@ -80,14 +82,17 @@ _RECEIPT: Final[dict[str, Any]] = {
         "status",
     ],
     "properties": {
-        "id": {"type": "integer", "description": "The reading's place in the stream; a cursor."},
+        "id": {
+            "type": ["integer", "null"],
+            "description": "The reading's place in the stream; a cursor. Null while it is spooled.",
+        },
         "sensor_id": {"type": "string"},
         "recorded_at": {"type": "string", "format": "date-time"},
         "received_at": {"type": "string", "format": "date-time"},
         "date_recorded": {"type": "string", "description": "In the server's TIMEZONE."},
         "time_recorded": {"type": "string", "description": "In the server's TIMEZONE."},
         "client_ip": {"type": ["string", "null"]},
-        "status": {"enum": ["stored", "duplicate"]},
+        "status": {"enum": ["stored", "spooled", "duplicate"]},
     },
     "additionalProperties": {"type": "number", "description": "A measurement."},
     "example": {
@@ -141,12 +146,16 @@ def _ingest() -> dict[str, Any]:
     return {
         "tags": ["readings"],
         "summary": "Send one reading",
-        "description": "Answered when the reading is committed to disk.",
+        "description": "Answered when the reading is safe on disk.",
         "operationId": "temperature_reading",
         "security": [{"ApiKey": []}, {"Bearer": []}, {"QueryKey": []}],
         "requestBody": {"required": True, **_ref("Reading")},
         "responses": {
             "201": {"description": "Stored.", **_ref("Receipt")},
+            "202": {
+                "description": "The database is away; safe on disk, and stored when it is back.",
+                **_ref("Receipt"),
+            },
             "200": {"description": "A duplicate; stored before.", **_ref("Receipt")},
             **{
                 status: {"description": text, **_ref("Problem", MEDIA_TYPE)}
