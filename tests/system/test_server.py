@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import websockets
 
+from tests.devices import PICO_BODY, send_pico
 from tests.servers import (
     ADMIN_KEY,
     INGEST_KEY,
@@ -28,27 +29,11 @@ from tests.servers import (
     serving,
 )
 
-PICO_BODY = (
-    '{"temperature":23.45, "humidity":"56.78", "pressure":"1013.25", '
-    '"sensor_id":"E6614103E7452D2F"}'
-)
-PICO_REQUEST = (
-    "POST /api/temperature_reading HTTP/1.1\r\nHost: 192.168.1.100\r\n"
-    f"x-api-key: {INGEST_KEY}\r\nContent-Type: application/json\r\n"
-    f"Content-Length: {len(PICO_BODY)}\r\nConnection: close\r\n\r\n{PICO_BODY}"
-).encode()
-
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
     with serving(tmp_path) as server:
         yield server
-
-
-def send_pico(server: Server) -> bytes:
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as device:
-        device.sendall(PICO_REQUEST)
-        return read_all(device)
 
 
 def post(server: Server, body: object) -> bytes:
@@ -59,33 +44,6 @@ def post(server: Server, body: object) -> bytes:
 
 def reading(n: int) -> dict[str, object]:
     return {"temperature": n, "humidity": 50, "pressure": 1000, "sensor_id": "s"}
-
-
-async def test_the_pico_w_bytes_reach_the_disk_and_a_subscriber(server: Server) -> None:
-    url = f"ws://127.0.0.1:{server.port}/ws/sensor_updates?api-key={READ_KEY}"
-    async with websockets.connect(url) as subscriber, asyncio.timeout(10):
-        response = await asyncio.to_thread(send_pico, server)
-        frame = json.loads(await subscriber.recv())
-    assert response.startswith(b"HTTP/1.1 201 ")
-    assert len(response) <= 1023
-    receipt = json.loads(response.partition(b"\r\n\r\n")[2])
-    assert receipt.pop("status") == "stored"
-    assert frame == receipt
-    assert server.rows("SELECT temperature, humidity, pressure FROM readings") == [
-        (23.45, 56.78, 1013.25)
-    ]
-
-
-def test_the_longest_original_receipt_fits_the_devices_buffer(server: Server) -> None:
-    longest = {
-        "temperature": -1.2345678901234567e-308,
-        "humidity": -1.2345678901234567e-308,
-        "pressure": -1.2345678901234567e-308,
-        "sensor_id": "x" * 64,
-    }
-    response = post(server, longest)
-    assert response.startswith(b"HTTP/1.1 201 ")
-    assert len(response) < 1023
 
 
 @pytest.mark.parametrize(

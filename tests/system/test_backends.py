@@ -1,0 +1,101 @@
+"""The same devices and screens, whatever the readings are stored in."""
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import websockets
+
+from tests.devices import send_pico
+from tests.postgres import VERSIONS, Postgres, shared
+from tests.servers import INGEST_KEY, READ_KEY, Server, http, serving
+
+LONGEST = {
+    "temperature": -1.2345678901234567e-308,
+    "humidity": -1.2345678901234567e-308,
+    "pressure": -1.2345678901234567e-308,
+    "sensor_id": "x" * 64,
+}
+
+
+@dataclass
+class Backend:
+    """A running program, and its database, asked past it."""
+
+    server: Server
+    rows: Callable[[str], list[tuple[Any, ...]]]
+
+
+@pytest.fixture(params=["sqlite", *(f"postgresql-{version}" for version in VERSIONS)])
+def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
+    kind, _, version = request.param.partition("-")
+    if kind == "sqlite":
+        with serving(tmp_path) as server:
+            yield Backend(server, server.rows)
+        return
+    database = shared(version)
+    url = database.create_database()
+    with serving(tmp_path, DATABASE_URL=url) as server:
+        yield Backend(server, lambda sql: database.execute(sql, database=url))
+    database.drop_database(url)
+
+
+def post(server: Server, body: object) -> bytes:
+    data = json.dumps(body).encode()
+    headers = {"X-API-Key": INGEST_KEY, "Content-Length": str(len(data))}
+    return http(server.port, "POST /api/temperature_reading", data, headers)
+
+
+async def test_the_pico_w_bytes_reach_the_disk_and_a_subscriber(backend: Backend) -> None:
+    url = f"ws://127.0.0.1:{backend.server.port}/ws/sensor_updates?api-key={READ_KEY}"
+    async with websockets.connect(url) as subscriber, asyncio.timeout(10):
+        response = await asyncio.to_thread(send_pico, backend.server)
+        frame = json.loads(await subscriber.recv())
+    assert response.startswith(b"HTTP/1.1 201 ")
+    assert len(response) <= 1023
+    receipt = json.loads(response.partition(b"\r\n\r\n")[2])
+    assert receipt.pop("status") == "stored"
+    assert frame == receipt
+    assert backend.rows("SELECT temperature, humidity, pressure FROM readings") == [
+        (23.45, 56.78, 1013.25)
+    ]
+
+
+def test_the_longest_original_receipt_fits_the_devices_buffer(backend: Backend) -> None:
+    response = post(backend.server, LONGEST)
+    assert response.startswith(b"HTTP/1.1 201 ")
+    assert len(response) < 1023
+
+
+def test_what_was_said_before_is_told_apart(backend: Backend) -> None:
+    said = {**LONGEST, "temperature": 1, "recorded_at": "2026-01-31T12:00:00.123456+01:00"}
+    answers = [
+        post(backend.server, {**said, **other})
+        for other in ({}, {}, {"temperature": 2}, {"co2": 400}, {"recorded_at": None})
+    ]
+    statuses = [answer.split(b" ")[1] for answer in answers]
+    assert statuses == [b"201", b"200", b"409", b"201", b"422"]
+    assert backend.rows("SELECT count(*) FROM readings") == [(2,)]
+
+
+async def test_while_the_database_is_away_the_pico_w_gets_its_answer_and_is_seen(
+    tmp_path: Path,
+) -> None:
+    with Postgres("15") as postgres, serving(tmp_path, DATABASE_URL=postgres.url()) as server:
+        url = f"ws://127.0.0.1:{server.port}/ws/sensor_updates?api-key={READ_KEY}"
+        async with websockets.connect(url) as subscriber, asyncio.timeout(20):
+            await asyncio.to_thread(postgres.stop)
+            response = await asyncio.to_thread(send_pico, server)
+            assert response.startswith(b"HTTP/1.1 202 ")
+            assert len(response) <= 1023
+            receipt = json.loads(response.partition(b"\r\n\r\n")[2])
+            assert (receipt["id"], receipt["status"]) == (None, "spooled")
+            assert json.loads(await subscriber.recv()) == receipt
+            await asyncio.to_thread(postgres.start)
+            frame = json.loads(await subscriber.recv())
+            del receipt["status"]
+            assert frame == {**receipt, "id": 1}
