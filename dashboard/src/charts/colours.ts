@@ -17,7 +17,7 @@ export interface Palette {
   readonly grid: string;
   readonly mark: string;
   readonly bubble: string;
-  readonly bubbleText: string;
+  readonly paper: string;
 }
 
 const palettes = new Map<string, Palette>();
@@ -38,8 +38,8 @@ export function paletteOf(
   if (!palette) {
     const line = getComputedStyle(canvas).color;
     const { color: mark, borderTopColor: grid } = getComputedStyle(frame);
-    const { color: bubble, backgroundColor: bubbleText } = getComputedStyle(document.body);
-    palette = { line, fill: withAlpha(line, 0.1), grid, mark, bubble, bubbleText };
+    const { color: bubble, backgroundColor: paper } = getComputedStyle(document.body);
+    palette = { line, fill: withAlpha(line, 0.1), grid, mark, bubble, paper };
     palettes.set(key, palette);
   }
   return palette;

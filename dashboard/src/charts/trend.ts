@@ -33,6 +33,8 @@ export interface TrendInput {
   readonly points: readonly Point[];
   readonly from: number;
   readonly to: number;
+  /** Whether the newest point waits for the server's database. */
+  readonly isWaiting: boolean;
   readonly language: Language;
   readonly theme: string;
   readonly colourProperty: string;
@@ -96,7 +98,7 @@ export class Trend implements Paintable {
     scales["x"].display = showTime;
     Object.assign(plugins.tooltip, {
       backgroundColor: palette.bubble,
-      bodyColor: palette.bubbleText,
+      bodyColor: palette.paper,
     });
     this.#language = language;
   }
@@ -115,8 +117,12 @@ export class Trend implements Paintable {
           { data: [], borderWidth: 1.5, pointRadius: 0, pointHitRadius: 0, fill: "start" },
           {
             data: [],
-            pointBackgroundColor: () => this.#palette().line,
-            pointBorderWidth: 0,
+            pointBackgroundColor: () => {
+              const { line, paper } = this.#palette();
+              return this.#input.isWaiting ? paper : line;
+            },
+            pointBorderColor: () => this.#palette().line,
+            pointBorderWidth: () => (this.#input.isWaiting ? 1.5 : 0),
             pointRadius: 2.75,
             pointHoverRadius: 2.75,
             clip: false,

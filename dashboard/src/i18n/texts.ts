@@ -27,6 +27,13 @@ export interface Texts {
   };
   readonly sensors: (count: number, shown: string) => string;
   readonly perSecond: (rate: string) => string;
+  readonly provisional: {
+    readonly waiting: (count: number, shown: string) => string;
+    readonly began: string;
+    readonly ended: string;
+    readonly mark: string;
+    readonly hint: string;
+  };
   readonly waiting: { readonly title: string; readonly unreachable: string };
   readonly signIn: {
     readonly title: string;
@@ -104,6 +111,14 @@ const en: Texts = {
   },
   sensors: (count, shown) => `${shown} ${count === 1 ? "sensor" : "sensors"}`,
   perSecond: (rate) => `${rate} readings/s`,
+  provisional: {
+    waiting: (count, shown) =>
+      `${shown} ${count === 1 ? "reading waits" : "readings wait"} for the database`,
+    began: "New readings wait for the database.",
+    ended: "No more readings are known to wait for the database.",
+    mark: "Waiting",
+    hint: "The newest reading is safe on the server and waits for its database.",
+  },
   waiting: {
     title: "Looking for readings…",
     unreachable: "The server does not answer. Trying again…",
@@ -188,6 +203,14 @@ const ptBR: Texts = {
   },
   sensors: (count, shown) => `${shown} ${count === 1 ? "sensor" : "sensores"}`,
   perSecond: (rate) => `${rate} leituras/s`,
+  provisional: {
+    waiting: (count, shown) =>
+      `${shown} ${count === 1 ? "leitura aguarda" : "leituras aguardam"} o banco de dados`,
+    began: "Novas leituras aguardam o banco de dados.",
+    ended: "Não se sabe de mais leituras que aguardem o banco de dados.",
+    mark: "Aguardando",
+    hint: "A leitura mais recente está segura no servidor e aguarda o banco de dados.",
+  },
   waiting: {
     title: "Procurando leituras…",
     unreachable: "O servidor não responde. Tentando de novo…",

@@ -20,6 +20,8 @@ export function createFeed(board: Board, session: Session, clock: ServerClock): 
     open: (since) => new WebSocket(address(since)) as unknown as Socket,
     cursor: () => newestId,
     onConnection: (next) => {
+      // What came of them may have been told while there was no connection.
+      if (next.state === "live") board.forgetWaiting();
       connection.value = next;
     },
     onSessionLost: () => session.lost(),

@@ -3,6 +3,7 @@ import type { ServerClock } from "../live/clock";
 import type { Reading } from "../live/frames";
 import { RateMeter } from "../live/rate";
 import { type Sensor, SensorStore } from "./sensors";
+import type { Series } from "./series";
 
 /** Between two rebuilds of the list of cards; a flood of new names gets the longer one. */
 const ROSTER_PAUSE = 100;
@@ -14,7 +15,13 @@ export interface Pulse {
   readonly sensors: number;
   readonly overflowed: boolean;
   readonly perSecond: number;
+  /** Readings that wait for the server's database, and whether these are not all. */
+  readonly waiting: number;
+  readonly waitingOverflowed: boolean;
 }
+
+/** Whether readings wait for the database, once they ever did. */
+export type WaitingNews = "none" | "began" | "ended";
 
 /**
  * The store made visible: however many readings arrive, the page changes at most once a frame,
@@ -29,7 +36,14 @@ export class Board {
   readonly #inSight = new Set<Sensor>();
   readonly #roster = signal<readonly Sensor[]>([]);
   readonly #now = signal<number | null>(null);
-  readonly #pulse = signal<Pulse>({ sensors: 0, overflowed: false, perSecond: 0 });
+  readonly #pulse = signal<Pulse>({
+    sensors: 0,
+    overflowed: false,
+    perSecond: 0,
+    waiting: 0,
+    waitingOverflowed: false,
+  });
+  readonly #waitingNews = signal<WaitingNews>("none");
   #rosterAt = Number.NEGATIVE_INFINITY;
   #rosterMembership = 0;
   #frameWanted = false;
@@ -53,6 +67,11 @@ export class Board {
     return this.#pulse;
   }
 
+  /** Changes when the first reading has to wait and when none waits any more, not in between. */
+  get waitingNews(): ReadonlySignal<WaitingNews> {
+    return this.#waitingNews;
+  }
+
   /** Changes when the sensor's card has something new to show. */
   revisionOf(sensor: Sensor): ReadonlySignal<number> {
     let revision = this.#revisions.get(sensor);
@@ -68,6 +87,15 @@ export class Board {
     if (isNew) this.#rate.count(performance.now());
     this.#dirty.add(sensor);
     this.#wantFrame();
+  }
+
+  /** Whether the series' newest point is of a reading that waits for the server's database. */
+  isWaiting(sensor: Sensor, { newest }: Series): boolean {
+    return newest !== undefined && this.#store.waiting.has(sensor.id, newest.x);
+  }
+
+  forgetWaiting(): void {
+    this.#store.waiting.forget();
   }
 
   /** Whether the sensor's card is on the screen. */
@@ -86,6 +114,7 @@ export class Board {
     this.#dirty.clear();
     this.#showRoster();
     this.#tick();
+    this.#waitingNews.value = "none";
   }
 
   #wantFrame(): void {
@@ -129,13 +158,18 @@ export class Board {
   #showPulse(perSecond: number): void {
     const sensors = this.#store.size;
     const overflowed = this.#store.overflowed;
+    const { count: waiting, overflowed: waitingOverflowed } = this.#store.waiting;
     const shown = this.#pulse.value;
     if (
       shown.sensors !== sensors ||
       shown.overflowed !== overflowed ||
-      shown.perSecond !== perSecond
+      shown.perSecond !== perSecond ||
+      shown.waiting !== waiting ||
+      shown.waitingOverflowed !== waitingOverflowed
     ) {
-      this.#pulse.value = { sensors, overflowed, perSecond };
+      this.#pulse.value = { sensors, overflowed, perSecond, waiting, waitingOverflowed };
     }
+    if (waiting > 0) this.#waitingNews.value = "began";
+    else if (this.#waitingNews.value === "began") this.#waitingNews.value = "ended";
   }
 }

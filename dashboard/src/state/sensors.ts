@@ -2,6 +2,7 @@ import type { Reading } from "../live/frames";
 import { compareMeasurements } from "./measurements";
 import { Rhythm } from "./rhythm";
 import { Series } from "./series";
+import { WaitingList } from "./waiting-list";
 
 export interface Bounds {
   /** Sensors kept; beyond it the least recently heard go. */
@@ -12,6 +13,8 @@ export interface Bounds {
   readonly points: number;
   /** Points of all series together: what the page may take of the browser's memory. */
   readonly totalPoints: number;
+  /** Provisional readings remembered, of all sensors together: about 12 MB. */
+  readonly waiting: number;
 }
 
 export const BOUNDS: Bounds = {
@@ -20,6 +23,7 @@ export const BOUNDS: Bounds = {
   measurements: 64,
   points: 300,
   totalPoints: 600_000,
+  waiting: 50_000,
 };
 
 /** What the page knows about one sensor. Only the store changes it. */
@@ -43,7 +47,7 @@ export class Sensor {
     for (const [name, value] of reading.measurements) {
       const series = this.#seriesOf(name, bounds);
       const before = series.points.length;
-      if (series.put(reading.recordedAt, value)) added = true;
+      if (series.put(reading.recordedAt, value, reading.id === null)) added = true;
       this.pointCount += series.points.length - before;
     }
     return added;
@@ -92,6 +96,7 @@ export class Sensor {
  * flood of names that never come back does not push out the sensors that report regularly.
  */
 export class SensorStore {
+  readonly waiting: WaitingList;
   readonly #bounds: Bounds;
   readonly #newcomers = new Map<string, Sensor>();
   readonly #regulars = new Map<string, Sensor>();
@@ -101,6 +106,7 @@ export class SensorStore {
 
   constructor(bounds: Bounds = BOUNDS) {
     this.#bounds = bounds;
+    this.waiting = new WaitingList(bounds.waiting);
   }
 
   get size(): number {
@@ -131,8 +137,13 @@ export class SensorStore {
     const known = this.get(reading.sensorId);
     const sensor = known ?? new Sensor(reading.sensorId);
     const before = sensor.pointCount;
-    const isNew = sensor.put(reading, this.#bounds);
+    const isAdded = sensor.put(reading, this.#bounds);
     this.#totalPoints += sensor.pointCount - before;
+    // The charts may have let go of it since it was provisional; it is not new for all that.
+    const isNew =
+      reading.id === null
+        ? isAdded && this.waiting.add(reading)
+        : !this.waiting.settle(reading) && isAdded;
     if (!known) {
       this.#newcomers.set(sensor.id, sensor);
       this.#membership += 1;
@@ -150,6 +161,7 @@ export class SensorStore {
   clear(): void {
     this.#newcomers.clear();
     this.#regulars.clear();
+    this.waiting.clear();
     this.#totalPoints = 0;
     this.#membership += 1;
     this.#overflowed = false;

@@ -21,14 +21,15 @@ export class Series {
   }
 
   /**
-   * Puts a point in its place. One of the same time is replaced, and the answer is false.
-   * Beyond the limit the oldest goes.
+   * Puts a point in its place. One of the same time is replaced, unless the new one is
+   * provisional, and the answer is false. Beyond the limit the oldest goes.
    */
-  put(x: number, y: number): boolean {
+  put(x: number, y: number, isProvisional = false): boolean {
     const points = this.#points;
     const at = this.#placeOf(x);
     if (points[at]?.x === x) {
-      points[at] = { x, y };
+      // Where two readings contradict each other, the database keeps the first.
+      if (!isProvisional) points[at] = { x, y };
       return false;
     }
     if (at === points.length) points.push({ x, y });

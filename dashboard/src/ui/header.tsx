@@ -35,6 +35,7 @@ export function Header() {
           </div>
         )}
         {isSignedIn && <Pulse />}
+        {isSignedIn && <WaitingNews />}
         <nav
           aria-label={texts.header.settings}
           class="flex grow items-center gap-2 sm:grow-0 sm:gap-3 sm:ml-auto"
@@ -58,13 +59,31 @@ export function Header() {
 }
 
 function Pulse() {
-  const { sensors, overflowed, perSecond } = useDashboard().board.pulse.value;
+  const { sensors, overflowed, perSecond, waiting, waitingOverflowed } =
+    useDashboard().board.pulse.value;
   const { texts, language } = useTexts();
   const count = formatCount(sensors, language) + (overflowed ? "+" : "");
+  const waitingCount = formatCount(waiting, language) + (waitingOverflowed ? "+" : "");
   return (
-    <p class="order-last flex w-full gap-4 text-sm text-soft sm:order-none sm:w-auto">
+    <p class="order-last flex w-full flex-wrap gap-x-4 gap-y-1 text-sm text-soft sm:order-none sm:w-auto">
       <span data-sensor-count={sensors}>{texts.sensors(sensors, count)}</span>
       <span data-rate={perSecond}>{texts.perSecond(formatRate(perSecond, language))}</span>
+      {waiting > 0 && (
+        <span data-waiting-count={waiting} class="text-caution">
+          {texts.provisional.waiting(waiting, waitingCount)}
+        </span>
+      )}
+    </p>
+  );
+}
+
+/** For those who hear the page: that readings began to wait and that none does, not each one. */
+function WaitingNews() {
+  const news = useDashboard().board.waitingNews.value;
+  const { texts } = useTexts();
+  return (
+    <p role="status" class="sr-only">
+      {news !== "none" && texts.provisional[news]}
     </p>
   );
 }

@@ -5,10 +5,13 @@ import { useDashboard, useTexts } from "./context";
 interface HeardProps {
   readonly sensor: Sensor;
   readonly isStale: boolean;
+  readonly isWaiting: boolean;
 }
 
+const MARK = "rounded-full border border-current px-2 text-xs font-medium";
+
 /** When the sensor was last heard, by the server's clock, ticking. */
-export function Heard({ sensor, isStale }: HeardProps) {
+export function Heard({ sensor, isStale, isWaiting }: HeardProps) {
   const { board } = useDashboard();
   const { texts, language } = useTexts();
   const now = board.now.value;
@@ -19,11 +22,12 @@ export function Heard({ sensor, isStale }: HeardProps) {
     <span
       class={`flex shrink-0 items-baseline gap-2 text-sm ${isStale ? "text-caution" : "text-soft"}`}
     >
-      {isStale && (
-        <span class="rounded-full border border-current px-2 text-xs font-medium">
-          {texts.board.stale}
+      {isWaiting && (
+        <span class={`${MARK} border-dashed`} title={texts.provisional.hint}>
+          {texts.provisional.mark}
         </span>
       )}
+      {isStale && <span class={MARK}>{texts.board.stale}</span>}
       <time dateTime={new Date(heardAt).toISOString()} title={formatMoment(heardAt, language)}>
         {formatAgo(now - heardAt, language)}
       </time>

@@ -13,6 +13,7 @@ interface MeasurementProps {
   readonly name: string;
   readonly series: Series;
   readonly window: { readonly from: number; readonly to: number };
+  readonly isWaiting: boolean;
   readonly isVisible: boolean;
   readonly showTime: boolean;
   readonly isRoomy: boolean;
@@ -47,7 +48,7 @@ export function Measurement(props: MeasurementProps) {
 }
 
 function TrendChart(props: MeasurementProps & { readonly label: string }) {
-  const { name, series, window, isVisible, showTime, label } = props;
+  const { name, series, window, isWaiting, isVisible, showTime, label } = props;
   const { language, theme } = useDashboard();
   const frame = useRef<HTMLDivElement>(null);
   const canvas = useRef<HTMLCanvasElement>(null);
@@ -57,6 +58,7 @@ function TrendChart(props: MeasurementProps & { readonly label: string }) {
     points: series.points,
     from: window.from,
     to: window.to,
+    isWaiting,
     language: language.chosen.value,
     theme: theme.inForce.value,
     colourProperty: colourProperty(name),

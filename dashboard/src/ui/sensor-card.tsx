@@ -26,6 +26,12 @@ export function SensorCard({ sensor, isRoomy }: SensorCardProps) {
     const now = board.now.value;
     return now !== null && sensor.rhythm.isStale(now);
   });
+  const waiting = useComputed(() => {
+    void board.revisionOf(sensor).value;
+    // What waits is also forgotten without a word from the sensor.
+    void board.now.value;
+    return [...sensor.series.values()].some((series) => board.isWaiting(sensor, series));
+  });
   void board.revisionOf(sensor).value;
 
   useEffect(() => {
@@ -43,19 +49,21 @@ export function SensorCard({ sensor, isRoomy }: SensorCardProps) {
   const all = [...sensor.series];
   const shown = showsAll ? all : all.slice(0, FEW);
   const isStale = stale.value;
+  const isWaiting = waiting.value;
   return (
     <article
       ref={card}
       aria-labelledby={heading}
       data-sensor={sensor.id}
       data-stale={isStale}
+      data-waiting={isWaiting}
       class="card flex flex-col rounded-2xl border border-line bg-surface p-4 pb-2 sm:p-5 sm:pb-3"
     >
       <div class="flex flex-wrap items-baseline justify-between gap-x-4 gap-y-1 border-b border-line pb-3">
         <h2 id={heading} class="line-clamp-2 min-w-0 font-semibold wrap-anywhere" title={sensor.id}>
           <bdi>{sensor.id}</bdi>
         </h2>
-        <Heard sensor={sensor} isStale={isStale} />
+        <Heard sensor={sensor} isStale={isStale} isWaiting={isWaiting} />
       </div>
       <div
         class={`mt-1 flex grow flex-col ${isStale ? "text-soft [&_canvas]:opacity-45 [&_canvas]:grayscale" : ""}`}
@@ -66,6 +74,7 @@ export function SensorCard({ sensor, isRoomy }: SensorCardProps) {
             name={name}
             series={series}
             window={sensor.window}
+            isWaiting={board.isWaiting(sensor, series)}
             isVisible={isVisible}
             showTime={index === shown.length - 1}
             isRoomy={isRoomy}
