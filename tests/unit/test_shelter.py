@@ -148,6 +148,12 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sensorflow.ingest.database.LONGEST_PAUSE", 0.02)
 
 
+@pytest.fixture
+def one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each spooled batch is drained alone."""
+    monkeypatch.setattr("sensorflow.ingest.spool.GROUP_READINGS", 1)
+
+
 def said(answers: list[Answer]) -> list[object]:
     return [a.status if isinstance(a, Receipt) else a.reason for a in answers]
 
@@ -195,6 +201,7 @@ async def test_the_token_of_what_was_spooled_is_kept(bench: Bench) -> None:
     assert set(bench.storage.settled) < bench.storage.tokens
 
 
+@pytest.mark.usefixtures("one_by_one")
 async def test_what_waits_is_drained_in_order_through_breaks(bench: Bench) -> None:
     bench.storage.away = True
     names = [f"s{number}" for number in range(20)]
@@ -210,6 +217,7 @@ async def test_what_waits_is_drained_in_order_through_breaks(bench: Bench) -> No
     assert bench.storage.rows == names
 
 
+@pytest.mark.usefixtures("one_by_one")
 async def test_new_readings_are_not_held_up_by_what_waits(bench: Bench) -> None:
     bench.storage.away = True
     async with bench.running():

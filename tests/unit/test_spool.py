@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from sensorflow.ingest.spool import Record, Spool, SpoolFull, records
+from sensorflow.ingest.spool import Record, Spool, SpoolFull, groups
 from sensorflow.readings import Reading
 from tests.helpers import device_reading, server_reading
 
@@ -19,7 +19,7 @@ def drain(spool: Spool) -> list[Record]:
     """Everything that waits, in order; nothing waits afterwards."""
     found: list[Record] = []
     while (segment := spool.oldest()) is not None:
-        found += records(segment)
+        found += groups(segment)
         spool.done(segment)
     return found
 
@@ -47,7 +47,7 @@ def test_batches_come_back_whole_and_in_order(tmp_path: Path) -> None:
     spool = Spool(tmp_path / "spool", BIG)
     batches = [batch("a"), batch("b", "Küche 😀"), (uuid4(), [server_reading("c")])]
     for token, readings in batches:
-        spool.append(token, readings)
+        spool.append(token, readings, tried=True)
     assert spool.readings == 4
     assert [(r.token, r.readings) for r in drain(spool)] == batches
     assert (spool.readings, spool.bytes) == (0, 0)
@@ -58,11 +58,11 @@ def test_batches_come_back_whole_and_in_order(tmp_path: Path) -> None:
 def test_what_arrives_during_draining_waits_for_its_turn(tmp_path: Path) -> None:
     spool = Spool(tmp_path / "spool", BIG)
     first, second = batch("a"), batch("b")
-    spool.append(*first)
+    spool.append(*first, tried=True)
     segment = spool.oldest()
     assert segment is not None
-    spool.append(*second)
-    assert [r.token for r in records(segment)] == [first[0]]
+    spool.append(*second, tried=True)
+    assert [r.token for r in groups(segment)] == [first[0]]
     spool.done(segment)
     assert [r.token for r in drain(spool)] == [second[0]]
 
@@ -70,20 +70,20 @@ def test_what_arrives_during_draining_waits_for_its_turn(tmp_path: Path) -> None
 def test_a_full_spool_refuses_and_keeps_what_it_has(tmp_path: Path) -> None:
     spool = Spool(tmp_path / "spool", 500)
     first = batch("a")
-    spool.append(*first)
+    spool.append(*first, tried=True)
     with pytest.raises(SpoolFull):
-        spool.append(*batch(*"abcdefgh"))
+        spool.append(*batch(*"abcdefgh"), tried=True)
     assert [r.token for r in drain(spool)] == [first[0]]
-    spool.append(*batch("a"))
+    spool.append(*batch("a"), tried=True)
 
 
 def test_the_bound_is_for_all_who_share_the_folder(tmp_path: Path) -> None:
     first, second = Spool(tmp_path / "spool", 500), Spool(tmp_path / "spool", 500)
-    first.append(*batch("a", "b"))
+    first.append(*batch("a", "b"), tried=True)
     with pytest.raises(SpoolFull):
-        second.append(*batch("c", "d"))
+        second.append(*batch("c", "d"), tried=True)
     drain(first)
-    second.append(*batch("c", "d"))
+    second.append(*batch("c", "d"), tried=True)
 
 
 def test_many_batches_fill_many_segments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,9 +91,27 @@ def test_many_batches_fill_many_segments(tmp_path: Path, monkeypatch: pytest.Mon
     spool = Spool(tmp_path / "spool", BIG)
     batches = [batch(f"s{n}") for n in range(50)]
     for token, readings in batches:
-        spool.append(token, readings)
+        spool.append(token, readings, tried=True)
     assert len(list(tmp_path.glob("spool/*/*.segment"))) > 5
     assert [(r.token, r.readings) for r in drain(spool)] == batches
+
+
+def test_neighbours_that_were_never_tried_are_drained_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sensorflow.ingest.spool.GROUP_READINGS", 3)
+    spool = Spool(tmp_path / "spool", BIG)
+    batches = [batch(name) for name in "abcdefg"]
+    for number, (token, readings) in enumerate(batches):
+        spool.append(token, readings, tried=number in (0, 5))
+    found = [(r.token, [reading.sensor_id for reading in r.readings]) for r in drain(spool)]
+    assert found == [
+        (batches[0][0], ["a"]),
+        (batches[1][0], ["b", "c", "d"]),
+        (batches[4][0], ["e"]),
+        (batches[5][0], ["f"]),
+        (batches[6][0], ["g"]),
+    ]
 
 
 CHILD = """
@@ -104,7 +122,7 @@ from sensorflow.ingest.spool import Spool
 from tests.helpers import device_reading
 spool = Spool(Path(sys.argv[1]), 10_000_000)
 for n in range(3):
-    spool.append(UUID(int=n), [device_reading(f"s{n}")])
+    spool.append(UUID(int=n), [device_reading(f"s{n}")], tried=True)
 print("ready", flush=True)
 sys.stdin.read()
 """
@@ -140,10 +158,10 @@ def test_a_crash_while_draining_brings_the_segment_again(tmp_path: Path) -> None
     left = Spool(tmp_path, BIG)
     tokens = [batch("a"), batch("b")]
     for token, readings in tokens:
-        left.append(token, readings)
+        left.append(token, readings, tried=True)
     segment = left.oldest()
     assert segment is not None
-    assert next(iter(records(segment))).token == tokens[0][0]
+    assert next(iter(groups(segment))).token == tokens[0][0]
     left.close()
     found = Spool(tmp_path, BIG)
     assert adopt(found) == 2
@@ -156,9 +174,9 @@ def test_a_damaged_record_is_set_aside_and_those_before_it_are_kept(
 ) -> None:
     left = Spool(tmp_path, BIG)
     first = batch("a")
-    left.append(*first)
+    left.append(*first, tried=True)
     whole = left.bytes
-    left.append(*batch("b"))
+    left.append(*batch("b"), tried=True)
     left.close()
     (file,) = tmp_path.glob("*/*.segment")
     content = bytearray(file.read_bytes())
@@ -181,7 +199,7 @@ def test_a_failed_write_leaves_the_file_as_it_was(
 ) -> None:
     spool = Spool(tmp_path, BIG)
     first, last = batch("a"), batch("c")
-    spool.append(*first)
+    spool.append(*first, tried=True)
 
     def fail(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
@@ -189,6 +207,6 @@ def test_a_failed_write_leaves_the_file_as_it_was(
     with monkeypatch.context() as patch:
         patch.setattr(os, "fdatasync", fail)
         with pytest.raises(OSError, match="No space"):
-            spool.append(*batch("b"))
-    spool.append(*last)
+            spool.append(*batch("b"), tried=True)
+    spool.append(*last, tried=True)
     assert [r.token for r in drain(spool)] == [first[0], last[0]]

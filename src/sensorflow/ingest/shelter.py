@@ -15,7 +15,7 @@ from sensorflow.errors import Refusal, StorageUnavailable
 from sensorflow.ingest.committer import Committer
 from sensorflow.ingest.database import Database
 from sensorflow.ingest.receipts import Answer, Receipt, Status, not_stored
-from sensorflow.ingest.spool import Record, Segment, Spool, SpoolFull, records
+from sensorflow.ingest.spool import Record, Segment, Spool, SpoolFull, groups
 from sensorflow.metrics import Metrics
 from sensorflow.readings import Reading
 
@@ -73,14 +73,19 @@ class Shelter:
     ) -> list[Answer]:
         """Keep what the database has just failed to commit; nobody knows whether it did."""
         self._database.lost(error)
-        return await self.keep(readings, token)
+        return await self.keep(readings, token, tried=True)
 
-    async def keep(self, readings: Sequence[Reading], token: UUID) -> list[Answer]:
-        """Have the readings on disk and shown, or say that they could not be kept."""
+    async def keep(
+        self, readings: Sequence[Reading], token: UUID, *, tried: bool = False
+    ) -> list[Answer]:
+        """Have the readings on disk and shown, or say that they could not be kept.
+
+        `tried` tells that they may have been committed under the token.
+        """
         for reading in readings:
             reading.id = None
         try:
-            await asyncio.to_thread(self._spool.append, token, readings)
+            await asyncio.to_thread(self._spool.append, token, readings, tried=tried)
         except SpoolFull:
             self.refuses = True
             return [not_stored("the database is away and the spool is full")] * len(readings)
@@ -112,7 +117,7 @@ class Shelter:
         self._spool.close()
 
     async def drain_one(self) -> None:
-        """Commit the oldest batch that waits. Call only while `can_drain`."""
+        """Commit the oldest readings that wait. Call only while `can_drain`."""
         if self._record is None:
             self._record = await asyncio.to_thread(self._next)
         if self._record is not None and await self._commit(self._record):
@@ -144,7 +149,7 @@ class Shelter:
             self._segment = self._spool.oldest()
             if self._segment is None:
                 return None
-            self._records = records(self._segment)
+            self._records = groups(self._segment)
         record = next(self._records, None)
         if record is None:
             if self._segment.damaged:

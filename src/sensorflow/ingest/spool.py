@@ -24,6 +24,12 @@ from sensorflow.readings import Reading
 SEGMENT_BYTES: Final = 1_048_576
 """A segment takes no more records once it is this long."""
 
+GROUP_READINGS: Final = 1_024
+"""Readings of several records that are drained together.
+
+Belongs to the format: after a crash the same records have to form the same groups.
+"""
+
 _MAGIC: Final = b"SFR1"
 _HEAD: Final = struct.Struct("<4sIII")  # magic, length of the payload, its CRC-32, its readings
 _LOCK: Final = "lock"
@@ -34,10 +40,11 @@ class SpoolFull(Exception):
 
 
 class Record(msgspec.Struct, array_like=True, gc=False):
-    """One batch, as it was to be committed."""
+    """One batch, as it was to be committed. `tried` tells that it may have been."""
 
     token: UUID
     readings: list[Reading]
+    tried: bool
 
 
 @dataclass
@@ -92,9 +99,9 @@ class Spool:
         """How many bytes they take on disk."""
         return sum(segment.bytes for segment in self._segments())
 
-    def append(self, token: UUID, readings: Sequence[Reading]) -> None:
+    def append(self, token: UUID, readings: Sequence[Reading], *, tried: bool) -> None:
         """Have the batch on disk when this returns. Raises `SpoolFull`, or `OSError`."""
-        payload = _encode(Record(token, list(readings)))
+        payload = _encode(Record(token, list(readings), tried))
         record = _HEAD.pack(_MAGIC, len(payload), zlib.crc32(payload), len(readings)) + payload
         try:
             if self._room < len(record) or self._writing is None:
@@ -198,7 +205,30 @@ class Spool:
             self._writing = None
 
 
-def records(segment: Segment) -> Iterator[Record]:
+def groups(segment: Segment) -> Iterator[Record]:
+    """What a segment holds, in order, as batches to be committed.
+
+    Neighbours that were never tried form one batch, under the first one's token: committed one by
+    one, small records would take far longer than they took to arrive.
+    """
+    group: Record | None = None
+    for record in _records(segment):
+        if group is None:
+            group = record
+        elif (
+            not group.tried
+            and not record.tried
+            and len(group.readings) + len(record.readings) <= GROUP_READINGS
+        ):
+            group.readings += record.readings
+        else:
+            yield group
+            group = record
+    if group is not None:
+        yield group
+
+
+def _records(segment: Segment) -> Iterator[Record]:
     """The records of a segment, in order, up to the first one that is not whole.
 
     Sets `damaged` there: a record that a power cut tore was never acknowledged, but nobody can
