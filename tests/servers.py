@@ -40,6 +40,8 @@ class Server:
         self.base = f"http://127.0.0.1:{self.port}"
         self.output = folder / "output.txt"
         self.log = folder / "log.txt"
+        self.arguments: list[str] = []
+        """Of `serve`, beside the variables."""
         self._variables = variables
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -77,7 +79,7 @@ class Server:
         """Start the process, in a group of its own, without waiting for it to serve."""
         with self.output.open("ab") as output, self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [PROGRAM, "serve"],
+                [PROGRAM, "serve", *self.arguments],
                 cwd=self.folder,
                 env={k: v for k, v in self.environment().items() if v},
                 stdout=output,

@@ -15,7 +15,6 @@ from types import FrameType
 from sensorflow.cli.supervisor import Patience, Supervisor, Worker
 from sensorflow.logs import configure_logging
 
-
 wakes: list[int] = []
 """What a signal makes readable in this process."""
 

@@ -196,10 +196,11 @@ def _on_postgres(settings: Settings, hub: Hub, encode: WireEncoder, metrics: Met
 
     async def connect() -> None:
         await storage.start()
+        reached = bus.cursor
         newest = await storage.newest()
         if newest is not None and not bus.attached:
             hub.start_from(CommittedBatch([newest], [encode(newest)]))
-        bus.attach(newest.id or 0 if newest is not None else 0)
+        bus.attach(newest.id or 0 if newest is not None else 0, reached)
 
     database = Database(connect, waiting=lambda: spool.readings)
     shelter = Shelter(

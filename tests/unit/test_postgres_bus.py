@@ -73,7 +73,7 @@ class Bench:
     async def running(self, newest: int = 0) -> AsyncIterator["Bench"]:
         await self.bus.start(lambda b: self.batches.append([r.id for r in b.readings]))
         tasks = [asyncio.create_task(self.bus.run()), asyncio.create_task(self.bus.listen())]
-        self.bus.attach(newest)
+        self.bus.attach(newest, self.bus.cursor)
         await eventually(lambda: self.bus.listening and len(self.stream.reads) > 0)
         try:
             yield self
@@ -225,7 +225,18 @@ async def test_a_restored_backup_is_followed_from_its_own_end() -> None:
     async with Bench().running() as bench:
         bench.bus.committed(bench.stream.commit(1, 10))
         del bench.stream.rows[4:]
-        bench.bus.attach(4)
+        bench.bus.attach(4, bench.bus.cursor)
         await eventually(lambda: not bench.bus._behind)
         bench.bus.committed(bench.stream.commit(5, 6))
         assert bench.delivered == [*range(1, 11), 5, 6]
+
+
+async def test_what_is_delivered_while_the_newest_is_asked_for_is_not_delivered_again() -> None:
+    async with Bench().running() as bench:
+        bench.bus.committed(bench.stream.commit(1, 2))
+        newest, reached = 2, bench.bus.cursor
+        bench.bus.committed(bench.stream.commit(3, 4))
+        bench.bus.attach(newest, reached)
+        await eventually(lambda: not bench.bus._behind)
+        bench.bus.committed(bench.stream.commit(5, 5))
+        assert bench.delivered == [1, 2, 3, 4, 5]

@@ -88,15 +88,21 @@ class PostgresBus:
     async def start(self, deliver: Deliver) -> None:
         self._deliver = deliver
 
-    def attach(self, newest: int) -> None:
+    @property
+    def cursor(self) -> int:
+        """The highest id that was delivered; 0 before `attach`."""
+        return self._cursor
+
+    def attach(self, newest: int, reached: int) -> None:
         """Deliver what comes after this id, the newest in the database.
 
-        Called again whenever the database was away. A stream that ends before what was delivered
-        is another one, such as a restored backup, and is followed from its end.
+        Called again whenever the database was away; `reached` is the cursor of before `newest` was
+        asked for. A stream that ends before that is another one, such as a restored backup, and is
+        followed from its end.
         """
-        if self.attached and newest < self._cursor:
-            log.warning("the database has lost readings", last_id=newest, expected=self._cursor)
-        if not self.attached or newest < self._cursor:
+        if newest < reached:
+            log.warning("the database has lost readings", last_id=newest, expected=reached)
+        if not self.attached or newest < reached:
             self._cursor = newest
         self.attached = True
         self._lose_track()

@@ -39,6 +39,8 @@ class Database:
         """When it became what it is."""
         self._reason = ""
         self._pause = 0.0
+        self._lost_again: StorageUnavailable | None = None
+        """Why, where it is lost while it is being reached."""
         self._lost = asyncio.Event()
         self._lost.set()
         self._stop = asyncio.Event()
@@ -58,11 +60,15 @@ class Database:
             self._reason = ""
             self._tell(error)
             self._lost.set()
+        self._lost_again = error
 
     async def attempt(self) -> bool:
         """Try once to reach the database; tell whether it takes readings now."""
+        self._lost_again = None
         try:
             await self._connect()
+            if self._lost_again is not None:
+                raise self._lost_again
         except StorageUnavailable as error:
             self._tell(error)
             return False

@@ -8,11 +8,20 @@ import msgspec
 
 from sensorflow.readings import KNOWN_MEASUREMENTS, Clock, Reading
 
-SELECT_READINGS: Final = (
+_SELECT: Final = (
     "SELECT r.id, s.sensor_id, r.recorded_at, r.clock, r.received_at,"
-    " r.temperature, r.humidity, r.pressure, r.extra::text, r.client_ip"
-    " FROM readings r JOIN sensors s ON s.id = r.sensor "
+    " r.temperature, r.humidity, r.pressure, r.extra::text, r.client_ip "
 )
+SELECT_READINGS: Final = _SELECT + "FROM readings r JOIN sensors s ON s.id = r.sensor "
+
+# OFFSET keeps the inner query as it is, one look into the index for each time. Without statistics
+# PostgreSQL would else go through all readings of the sensor.
+_AT_DEVICE_TIMES: Final = (
+    "FROM unnest($1::text[], $2::timestamptz[]) AS n (name, time)"
+    " JOIN sensors s ON s.sensor_id = n.name CROSS JOIN LATERAL (SELECT * FROM readings"
+    " WHERE sensor = s.id AND recorded_at = n.time AND clock = 1 OFFSET 0) AS r ORDER BY r.id"
+)
+SELECT_AT_DEVICE_TIMES: Final = _SELECT + _AT_DEVICE_TIMES
 
 _encode_extra = msgspec.json.Encoder().encode
 

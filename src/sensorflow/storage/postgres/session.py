@@ -10,7 +10,7 @@ import asyncpg
 from sensorflow.readings import Clock, Duplicate, Outcome, Reading, Stored
 from sensorflow.storage.duplicates import compare
 from sensorflow.storage.postgres.connection import limited, translated
-from sensorflow.storage.postgres.rows import COLUMNS, SELECT_READINGS, Batch, from_row
+from sensorflow.storage.postgres.rows import COLUMNS, SELECT_AT_DEVICE_TIMES, Batch, from_row
 
 APPEND_TIMEOUT: Final = 1.25
 """Seconds for one commit: a reading waits for two of them, and never for 3 s."""
@@ -35,11 +35,6 @@ _LOCK: Final = "SELECT pg_advisory_xact_lock('readings'::regclass::oid::bigint)"
 _RESERVE: Final = "SELECT first, sensor_ids FROM reserve_ids($1, $2, $3, $4, $5, $6, $7, $8, $9)"
 _APPEND: Final = (
     "SELECT append_readings($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)"
-)
-_AT_DEVICE_TIME: Final = (
-    SELECT_READINGS
-    + "JOIN unnest($1::text[], $2::timestamptz[]) AS n (name, time)"
-    + " ON s.sensor_id = n.name AND r.recorded_at = n.time WHERE r.clock = 1 ORDER BY r.id"
 )
 
 
@@ -146,7 +141,7 @@ class Session:
         times = {(r.sensor_id, r.recorded_at) for r in readings if r.clock is Clock.DEVICE}
         found: Earlier = {}
         rows = await self._connection.fetch(
-            _AT_DEVICE_TIME, [name for name, _ in times], [time for _, time in times]
+            SELECT_AT_DEVICE_TIMES, [name for name, _ in times], [time for _, time in times]
         )
         for row in rows:
             reading = from_row(row)
