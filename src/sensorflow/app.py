@@ -20,7 +20,7 @@ from sensorflow.ingest.database import Database
 from sensorflow.ingest.shelter import Shelter
 from sensorflow.ingest.spool import Spool
 from sensorflow.ingest.writer import Writer
-from sensorflow.keys.keyring import VARIABLES, Scope
+from sensorflow.keys.keyring import VARIABLES, Keyring, Scope
 from sensorflow.keys.limits import ConnectionLimit, FailureLimit
 from sensorflow.keys.sessions import Sessions
 from sensorflow.keys.store import keep_keys, load_keys
@@ -104,23 +104,22 @@ class Backend:
 def create_app(
     settings: Settings,
     on_failure: Callable[[], None] = lambda: signal.raise_signal(signal.SIGTERM),
+    keyring: Keyring | None = None,
 ) -> Application:
     """Wire everything; nothing runs before the ASGI lifespan starts.
 
     With SQLite takes the lock on DATA_DIR at once. `on_failure` is called when a background task
-    dies. Raises `SettingsError` or `DataDirInUse`.
+    dies. Without a `keyring` the keys are those of the settings and of DATA_DIR. Raises
+    `SettingsError` or `DataDirInUse`.
     """
     metrics = Metrics()
     encode = WireEncoder(UTC if settings.timezone == "UTC" else settings.zone)
     hub = Hub(metrics)
     on_backend = _on_sqlite if settings.database_url is None else _on_postgres
     backend = on_backend(settings, hub, encode, metrics)
-    given = {
-        scope: key
-        for scope, variable in VARIABLES.items()
-        if (key := getattr(settings, variable.lower())) is not None
-    }
-    keyring, made_keys = load_keys(settings.data_dir, given)
+    made_keys: Mapping[Scope, str] = {}
+    if keyring is None:
+        keyring, made_keys = load_keys(settings.data_dir, given_keys(settings))
     gate = Gate(keyring, FailureLimit(), Sessions(keyring.kept(Scope.READ)))
 
     @asynccontextmanager
@@ -147,6 +146,15 @@ def create_app(
         metrics=metrics,
     )
     return Application(edge, metrics, made_keys, lambda: keep_keys(settings.data_dir, made_keys))
+
+
+def given_keys(settings: Settings) -> dict[Scope, str]:
+    """The keys that are set."""
+    return {
+        scope: key
+        for scope, variable in VARIABLES.items()
+        if (key := getattr(settings, variable.lower())) is not None
+    }
 
 
 def _on_sqlite(settings: Settings, hub: Hub, encode: WireEncoder, metrics: Metrics) -> Backend:

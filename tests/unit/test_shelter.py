@@ -254,6 +254,27 @@ async def test_what_cannot_be_stored_after_all_is_set_aside(bench: Bench) -> Non
     assert bench.value("quarantined_readings_total") == 2
 
 
+async def test_a_disk_that_fails_while_draining_stops_nobody(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sensorflow.ingest.shelter.ADOPT_INTERVAL", 0.01)
+    monkeypatch.setattr("sensorflow.ingest.shelter.DISK_PAUSE", 0.01)
+    bench.storage.away = True
+    async with bench.running():
+        await bench.send("a", "conflict")
+        quarantine = bench.folder / "quarantine.ndjson"
+        quarantine.mkdir()
+        bench.storage.away = False
+        with capture_logs() as logs:
+            await eventually(lambda: len(logs) > 1)
+        assert {"the spool cannot be drained now"} <= {entry["event"] for entry in logs}
+        assert said(await bench.send("b")) == [Status.STORED]
+        assert not bench.spool.empty
+        quarantine.rmdir()
+        await eventually(lambda: bench.spool.empty)
+    assert bench.storage.rows == ["a", "b"]
+
+
 async def test_a_full_spool_refuses_until_there_is_room(tmp_path: Path) -> None:
     bench = Bench(tmp_path, Storage(), max_bytes=500)
     bench.storage.away = True

@@ -1,8 +1,10 @@
 """The spool: what it took is there, in order, whatever happened to its owner."""
 
 import os
+import struct
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -168,7 +170,7 @@ def test_a_crash_while_draining_brings_the_segment_again(tmp_path: Path) -> None
     assert [r.token for r in drain(found)] == [token for token, _ in tokens]
 
 
-@pytest.mark.parametrize("fault", ["torn", "flipped", "garbage"])
+@pytest.mark.parametrize("fault", ["torn", "flipped", "garbage", "foreign"])
 def test_a_damaged_record_is_set_aside_and_those_before_it_are_kept(
     tmp_path: Path, fault: str
 ) -> None:
@@ -184,8 +186,11 @@ def test_a_damaged_record_is_set_aside_and_those_before_it_are_kept(
         del content[-7:]
     elif fault == "flipped":
         content[-7] ^= 0xFF
-    else:
+    elif fault == "garbage":
         content[whole : whole + 4] = b"????"
+    else:
+        payload = b"\x01"
+        content[whole:] = struct.pack("<4sIII", b"SFR1", 1, zlib.crc32(payload), 1) + payload
     file.write_bytes(content)
     spool = Spool(tmp_path, BIG)
     adopt(spool)

@@ -17,12 +17,12 @@ import structlog
 import uvicorn
 
 from sensorflow import __version__
-from sensorflow.app import Application, create_app
+from sensorflow.app import Application, create_app, given_keys
 from sensorflow.cli import faults_in_one_line
 from sensorflow.cli.greeting import greeting
 from sensorflow.cli.supervisor import Patience, Supervisor, Worker
 from sensorflow.errors import SettingsError
-from sensorflow.keys.keyring import VARIABLES, Scope
+from sensorflow.keys.keyring import Keyring, Scope
 from sensorflow.keys.store import keep_keys, load_keys
 from sensorflow.logs import configure_logging
 from sensorflow.settings import Settings
@@ -140,14 +140,8 @@ def _run_alone(settings: Settings, listener: socket.socket) -> int:
 
 def _supervise(settings: Settings, listeners: list[socket.socket]) -> int:
     """Keep a worker at work on each listener. Neither a thread nor an event loop runs here."""
-    given = {
-        scope: key
-        for scope, variable in VARIABLES.items()
-        if (key := getattr(settings, variable.lower())) is not None
-    }
-    _, made = load_keys(settings.data_dir, given)
-    # Made here, for all workers the same.
-    shared = settings.model_copy(update={VARIABLES[s].lower(): key for s, key in made.items()})
+    # Here, once: a worker that replaces another must not have other keys than the rest.
+    keyring, made = load_keys(settings.data_dir, given_keys(settings))
 
     def work(worker: Worker) -> None:
         structlog.contextvars.bind_contextvars(worker=worker.index)
@@ -161,7 +155,7 @@ def _supervise(settings: Settings, listeners: list[socket.socket]) -> int:
             return True
 
         with faults_in_one_line():
-            code = _run(shared, listeners[worker.index], started, worker.lifeline)
+            code = _run(settings, listeners[worker.index], started, worker.lifeline, keyring)
         log.info("worker stopped", pid=os.getpid())
         sys.exit(code)
 
@@ -209,6 +203,7 @@ def _run(
     listener: socket.socket,
     on_started: Callable[[Application], bool],
     lifeline: int | None = None,
+    keyring: Keyring | None = None,
 ) -> int:
     """Serve in this process until it is asked to stop; returns the exit code."""
     server: Server | None = None
@@ -217,7 +212,7 @@ def _run(
         if server is not None:
             server.fail()
 
-    application = create_app(settings, on_failure=fail)
+    application = create_app(settings, fail, keyring)
     server = Server(
         uvicorn.Config(
             application.asgi,

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
+from time import monotonic
 from typing import Final
 from uuid import UUID
 
@@ -21,6 +22,9 @@ from sensorflow.readings import Reading
 
 ADOPT_INTERVAL: Final = 5.0
 """Seconds between two looks for what other workers have left."""
+
+DISK_PAUSE: Final = 5.0
+"""Seconds after which the disk is tried again where draining failed because of it."""
 
 QUARANTINE: Final = "quarantine.ndjson"
 """In DATA_DIR: readings that were acknowledged, and that the database then refused."""
@@ -55,6 +59,7 @@ class Shelter:
         self._segment: Segment | None = None
         self._records: Iterator[Record] = iter(())
         self._record: Record | None = None
+        self._not_before = 0.0
         metrics.spooled_readings.set_function(lambda: spool.readings)
         metrics.spooled_bytes.set_function(lambda: spool.bytes)
 
@@ -66,7 +71,11 @@ class Shelter:
     @property
     def can_drain(self) -> bool:
         """Whether readings may wait and the database takes them."""
-        return self._database.available and not self._spool.empty
+        return (
+            self._database.available
+            and not self._spool.empty
+            and (not self._not_before or monotonic() >= self._not_before)
+        )
 
     async def unavailable(
         self, readings: Sequence[Reading], token: UUID, error: StorageUnavailable
@@ -101,10 +110,15 @@ class Shelter:
     async def run(self, wake: Callable[[], None]) -> None:
         """Until `stop`, look now and then for what other workers have left; `wake` the drain."""
         while not self._stop.is_set():
-            if found := await asyncio.to_thread(self._spool.find):
+            try:
+                found = await asyncio.to_thread(self._spool.find)
+            except OSError as error:
+                log.error("the spool cannot be looked through", reason=str(error))
+                found = []
+            if found:
                 self._spool.adopt(found)
                 log.info("readings found in the spool", readings=self._spool.readings)
-                wake()
+            wake()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), ADOPT_INTERVAL)
 
@@ -118,10 +132,16 @@ class Shelter:
 
     async def drain_one(self) -> None:
         """Commit the oldest readings that wait. Call only while `can_drain`."""
-        if self._record is None:
-            self._record = await asyncio.to_thread(self._next)
-        if self._record is not None and await self._commit(self._record):
-            self._record = None
+        try:
+            if self._record is None:
+                self._record = await asyncio.to_thread(self._next)
+            if self._record is not None and await self._commit(self._record):
+                self._record = None
+            self._not_before = 0.0
+        except OSError as error:
+            # What waits stays where it is: new readings need neither this file nor this disk.
+            self._not_before = monotonic() + DISK_PAUSE
+            log.error("the spool cannot be drained now", reason=str(error))
 
     async def _commit(self, record: Record) -> bool:
         try:

@@ -240,7 +240,12 @@ def _records(segment: Segment) -> Iterator[Record]:
         if zlib.crc32(payload) != _HEAD.unpack_from(content, start - _HEAD.size)[2]:
             segment.damaged = True
             return
-        yield _decode(payload)
+        try:
+            record = _decode(payload)
+        except msgspec.MsgspecError:
+            segment.damaged = True
+            return
+        yield record
 
 
 def _spans(content: bytes, segment: Segment) -> Iterator[tuple[int, int]]:

@@ -15,6 +15,8 @@ from sensorflow.errors import BatchRefused, SettingsError, StorageUnavailable
 CONNECT_TIMEOUT: Final = 2.0
 """Seconds to connect and authenticate."""
 
+NO_ANSWER: Final = "the database does not answer"
+
 _SESSION: Final = {
     "application_name": "sensorflow",
     # A server's default may acknowledge commits that are not on its disk yet.
@@ -25,7 +27,7 @@ _SESSION: Final = {
     "idle_in_transaction_session_timeout": "5000",
 }
 
-# What a value can do wrong on its way in; everything else is the database's own trouble.
+# What a value can do wrong on its way in.
 _FAULTS_OF_THE_BATCH: Final = (
     asyncpg.DataError,
     asyncpg.IntegrityConstraintViolationError,
@@ -86,13 +88,11 @@ async def connect(address: Address) -> "asyncpg.Connection[asyncpg.Record]":
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Raise the driver's errors as `BatchRefused` or `StorageUnavailable`."""
+    """Raise the driver's errors as `StorageUnavailable`."""
     try:
         yield
-    except _FAULTS_OF_THE_BATCH as error:
-        raise BatchRefused(str(error)) from error
     except DBAPIError as error:
-        raise StorageUnavailable(_told(error.orig or error)) from error
+        raise StorageUnavailable(_told(error.driver_exception or error)) from error
     except (
         asyncpg.PostgresError,
         asyncpg.InterfaceError,
@@ -100,8 +100,22 @@ def translated() -> Iterator[None]:
         asyncio.IncompleteReadError,
         SQLAlchemyError,
         OSError,
+        UnicodeEncodeError,
+        OverflowError,
     ) as error:
         raise StorageUnavailable(_told(error)) from error
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """Raise as `BatchRefused` what is the fault of the readings; within `translated`."""
+    try:
+        yield
+    except _FAULTS_OF_THE_BATCH as error:
+        # The ids are ours: one that is taken tells of a sequence that was set back.
+        if str(getattr(error, "constraint_name", None)).endswith("_pkey"):
+            raise
+        raise BatchRefused(str(error)) from error
 
 
 @contextmanager
@@ -110,14 +124,21 @@ def limited(connection: Any, seconds: float) -> Iterator[None]:
 
     The driver's own time-outs ask the server to cancel, and a server that hangs never answers.
     """
-    timer = asyncio.get_running_loop().call_later(seconds, connection.terminate)
+    loop = asyncio.get_running_loop()
+    timer = loop.call_later(seconds, connection.terminate)
     try:
         yield
+    except Exception as error:
+        if loop.time() >= timer.when():
+            raise StorageUnavailable(NO_ANSWER) from error
+        raise
     finally:
         timer.cancel()
 
 
 def _told(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
-        return "the database does not answer"
+        return NO_ANSWER
+    if isinstance(error, asyncpg.LockNotAvailableError):
+        return "another session holds a lock that is needed, and does not let go"
     return str(error).partition("\n")[0] or type(error).__name__

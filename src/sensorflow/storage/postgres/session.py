@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Final, TypeAlias
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import asyncpg
 
 from sensorflow.readings import Clock, Duplicate, Outcome, Reading, Stored
 from sensorflow.storage.duplicates import compare
-from sensorflow.storage.postgres.connection import limited, translated
+from sensorflow.storage.postgres.connection import limited, refusing, translated
 from sensorflow.storage.postgres.rows import COLUMNS, SELECT_AT_DEVICE_TIMES, Batch, from_row
 
 APPEND_TIMEOUT: Final = 1.25
@@ -32,6 +32,26 @@ Earlier: TypeAlias = dict[tuple[str, datetime], list[Reading]]
 """What is stored, by sensor and device's time."""
 
 _LOCK: Final = "SELECT pg_advisory_xact_lock('readings'::regclass::oid::bigint)"
+
+# The rows' pages are really taken, since a full disk has room in those that are there; then they
+# are given back. What a constraint of the user's own says of such rows does not count.
+_PROBE: Final = """
+INSERT INTO commits VALUES ('00000000-0000-0000-0000-000000000000', now());
+DELETE FROM commits WHERE token = '00000000-0000-0000-0000-000000000000';
+INSERT INTO sensors (sensor_id, first_seen) SELECT '', now() WHERE false;
+UPDATE sensors SET latest = latest WHERE false;
+SELECT setval('readings_id_seq', greatest(last_value, newest),
+        is_called OR coalesce(newest >= last_value, false))
+    FROM readings_id_seq, (SELECT max(id) AS newest FROM readings) r;
+DO $$ BEGIN
+    INSERT INTO readings (id, sensor, recorded_at, clock, received_at, client_ip)
+        SELECT last_value + n, 0, now(), 0, now(), repeat('x', 1900)
+        FROM readings_id_seq, generate_series(1, 16) AS n;
+    RAISE EXCEPTION 'not to be kept';
+EXCEPTION
+    WHEN data_exception OR integrity_constraint_violation OR raise_exception THEN NULL;
+END $$
+"""
 _RESERVE: Final = "SELECT first, sensor_ids FROM reserve_ids($1, $2, $3, $4, $5, $6, $7, $8, $9)"
 _APPEND: Final = (
     "SELECT append_readings($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)"
@@ -51,20 +71,19 @@ class Session:
     async def probe(self) -> None:
         """Return if readings can be committed now, else raise `StorageUnavailable`.
 
-        Takes the writers' lock and has a write flushed to the database's disk.
+        Takes the writers' lock, does what a batch does to each table, and has it flushed to the
+        database's disk. A sequence that was set back is set to the newest id again.
         """
         connection = self._connection
         with limited(connection, PROBE_TIMEOUT), translated():
             async with connection.transaction():
                 await connection.execute(_LOCK)
-                token = uuid4()
-                await connection.execute("INSERT INTO commits VALUES ($1, now())", token)
-                await connection.execute("DELETE FROM commits WHERE token = $1", token)
+                await connection.execute(_PROBE)
 
     async def append(self, readings: Sequence[Reading], token: UUID) -> list[Outcome]:
         """As `storage.base.Storage.append` promises."""
         batch = Batch(readings)
-        with limited(self._connection, APPEND_TIMEOUT), translated():
+        with limited(self._connection, APPEND_TIMEOUT), translated(), refusing():
             first = None
             if not batch.repeats:
                 first = await self._store(batch, token, judged=False)

@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any, Final
 from uuid import UUID, uuid4
+from weakref import WeakSet
 
 import structlog
 from sqlalchemy import event
@@ -28,6 +29,8 @@ MIGRATION_TIMEOUT: Final = 60.0
 READERS: Final = 4
 """Sessions that read at the same time."""
 
+ENDED: Final = "the database has ended the session"
+
 log = structlog.get_logger()
 
 
@@ -49,7 +52,9 @@ class PostgresStorage:
             pool_timeout=READ_TIMEOUT,
             isolation_level="AUTOCOMMIT",
         )
+        event.listen(self._engine.sync_engine, "connect", self._keep)
         event.listen(self._engine.sync_engine, "checkout", _refuse_ended)
+        self._readers: WeakSet[Connection] = WeakSet()
         self._session: Session | None = None
         self._warned = False
         self._on_lost: Callable[[StorageUnavailable], None] = lambda _: None
@@ -69,6 +74,8 @@ class PostgresStorage:
             if revision != HEAD:
                 await self._upgrade()
             await session.probe()
+            if connection.is_closed():
+                raise StorageUnavailable(ENDED)
         except BaseException:
             session.end()
             raise
@@ -105,9 +112,13 @@ class PostgresStorage:
 
     async def close(self) -> None:
         self._drop()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(READ_TIMEOUT):
-                await self._engine.dispose()
+        # Not asked to end: a server that hangs would not answer.
+        for reader in self._readers:
+            reader.terminate()
+        await self._engine.dispose()
+
+    def _keep(self, connection: Any, _record: object) -> None:
+        self._readers.add(connection.driver_connection)
 
     def _drop(self) -> None:
         session, self._session = self._session, None
@@ -117,7 +128,7 @@ class PostgresStorage:
     def _lose(self, session: Session) -> None:
         if self._session is session:
             self._session = None
-            self._on_lost(StorageUnavailable("the database has ended the session"))
+            self._on_lost(StorageUnavailable(ENDED))
 
     async def _check(self, connection: Connection) -> None:
         if await connection.fetchval("SHOW transaction_read_only") == "on":
