@@ -1,61 +1,18 @@
-"""What PostgreSQL alone promises: bounds in time, tokens, partitions, and faults by their name."""
+"""What PostgreSQL alone promises of what it stores: large batches, tokens, partitions."""
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Iterator
-from typing import Any
 from uuid import uuid4
 
 import asyncpg
 import pytest
 
-from sensorflow.errors import BatchRefused, StorageUnavailable
+from sensorflow.errors import StorageUnavailable
 from sensorflow.readings import Clock, Conflict, Duplicate, Stored
 from sensorflow.storage.postgres import session, upkeep
-from sensorflow.storage.postgres.connection import connect
 from sensorflow.storage.postgres.session import COPY_FROM
 from sensorflow.storage.postgres.storage import PostgresStorage
+from tests.contract.conftest import WAITING, Database
 from tests.helpers import device_reading, eventually, server_reading
-from tests.postgres import VERSIONS, Postgres, shared
-
-
-class Database:
-    """A database of its own in the process's server."""
-
-    def __init__(self, server: Postgres) -> None:
-        self.server = server
-        self.url = server.create_database()
-
-    def execute(self, sql: str, *arguments: object) -> list[tuple[Any, ...]]:
-        return self.server.execute(sql, *arguments, database=self.url)
-
-    def count(self, table: str = "readings") -> int:
-        count: int = self.execute(f"SELECT count(*) FROM {table}")[0][0]
-        return count
-
-
-@pytest.fixture(params=VERSIONS)
-def database(request: pytest.FixtureRequest) -> Iterator[Database]:
-    made = Database(shared(request.param))
-    yield made
-    made.server.drop_database(made.url)
-
-
-@pytest.fixture
-async def storage(database: Database) -> AsyncIterator[PostgresStorage]:
-    storage = PostgresStorage(database.url)
-    await storage.start()
-    yield storage
-    await storage.close()
-
-
-@pytest.fixture
-def own_server() -> Iterator[Postgres]:
-    """One that may be frozen and stopped."""
-    with Postgres("15", in_memory=True) as server:
-        yield server
-        server.resume()
-
 
 # Ways in
 
@@ -142,6 +99,31 @@ async def test_old_tokens_are_forgotten(
     assert (oldest, left) == (30, 30)
 
 
+async def test_upkeep_goes_on_after_it_was_put_off_and_ends_when_told(
+    storage: PostgresStorage, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upkeep, "INTERVAL", 0.01)
+    database.execute("INSERT INTO commits VALUES (gen_random_uuid(), '2000-01-01')")
+    other = await asyncpg.connect(database.url)
+    keeper = upkeep.Upkeep(storage.address, lambda: True)
+    try:
+        async with other.transaction():
+            await other.execute("LOCK commits")
+            with pytest.raises(StorageUnavailable, match="lock"):
+                await upkeep.maintain(storage.address)
+            running = asyncio.create_task(keeper.run())
+            await eventually(lambda: database.execute(WAITING) != [])
+        await eventually(lambda: database.count("commits") == 0)
+        async with other.transaction():
+            await other.execute("LOCK commits")
+            await eventually(lambda: database.execute(WAITING) != [])
+            keeper.stop()
+            async with asyncio.timeout(5):
+                await running
+    finally:
+        await other.close()
+
+
 # Partitions
 
 
@@ -163,125 +145,3 @@ async def test_partitions_are_made_ahead_and_described_when_they_are_full(
     assert described == (1, 1_000_001, 100, True, noon, noon)
     assert last[2] is None
     assert [r.id for r in await storage.after(999_900, 1_000)] == list(range(999_901, 1_000_151))
-
-
-# Faults
-
-
-async def test_a_value_that_the_table_refuses_is_the_batchs_fault(
-    storage: PostgresStorage, database: Database
-) -> None:
-    database.execute("ALTER TABLE readings ADD CHECK (temperature < 1000)")
-    for count in (1, COPY_FROM):
-        with pytest.raises(BatchRefused):
-            await storage.append([server_reading(temperature=2000.0)] * count)
-        await storage.append([server_reading(temperature=20.0)] * count)
-    assert database.count() == 1 + COPY_FROM
-
-
-async def test_what_the_database_cannot_do_now_is_not(
-    storage: PostgresStorage, database: Database
-) -> None:
-    database.execute("ALTER TABLE readings RENAME TO hidden")
-    with pytest.raises(StorageUnavailable):
-        await storage.append([server_reading()])
-    database.execute("ALTER TABLE hidden RENAME TO readings")
-    await storage.start()
-    await storage.append([server_reading()])
-
-
-async def test_a_read_only_database_is_told_at_the_start(
-    storage: PostgresStorage, database: Database
-) -> None:
-    name = database.url.rpartition("/")[2]
-    database.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
-    with pytest.raises(StorageUnavailable, match="read-only"):
-        await storage.start()
-
-
-async def test_a_lock_that_is_never_released_does_not_hold_up_a_start(
-    storage: PostgresStorage, database: Database
-) -> None:
-    other = await asyncpg.connect(database.url)
-    try:
-        transaction = other.transaction()
-        await transaction.start()
-        await other.execute(session._LOCK)
-        started = time.monotonic()
-        with pytest.raises(StorageUnavailable, match="lock"):
-            await storage.start()
-        assert time.monotonic() - started < 2
-        await transaction.rollback()
-        await storage.start()
-    finally:
-        await other.close()
-
-
-async def test_a_process_that_freezes_with_the_lock_is_cut_off_by_the_database(
-    storage: PostgresStorage,
-) -> None:
-    frozen = await connect(storage.address)
-    try:
-        await frozen.execute("SET idle_in_transaction_session_timeout = '200ms'")
-        await frozen.execute("BEGIN")
-        await frozen.execute(session._LOCK)
-        assert isinstance((await storage.append([server_reading()]))[0], Stored)
-        assert frozen.is_closed()
-    finally:
-        frozen.terminate()
-
-
-async def test_it_is_told_when_the_writing_session_ends(
-    storage: PostgresStorage, database: Database
-) -> None:
-    told: list[StorageUnavailable] = []
-    storage.on_lost(told.append)
-    await storage.start()
-    assert told == []
-    database.execute(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-    )
-    await eventually(lambda: len(told) == 1)
-    with pytest.raises(StorageUnavailable):
-        await storage.append([server_reading()])
-    await storage.start()
-    await storage.append([server_reading()])
-    assert await storage.newest() is not None
-    assert len(told) == 1
-
-
-async def test_nothing_waits_for_a_server_that_hangs(own_server: Postgres) -> None:
-    storage = PostgresStorage(own_server.url())
-    await storage.start()
-    await storage.append([server_reading()])
-    await storage.after(0, 1)
-    own_server.pause()
-    for attempt, bound in [
-        (storage.append([server_reading()]), 1.5),
-        (storage.ping(), 2.5),
-        (storage.after(0, 1), 4.5),
-        (storage.start(), 2.5),
-        (upkeep.maintain(storage.address), 2.5),
-    ]:
-        started = time.monotonic()
-        with pytest.raises(StorageUnavailable):
-            await attempt
-        assert time.monotonic() - started < bound
-    started = time.monotonic()
-    await storage.close()
-    assert time.monotonic() - started < 3
-
-
-async def test_a_start_that_is_broken_off_leaves_nothing_behind(database: Database) -> None:
-    storage = PostgresStorage(database.url)
-    for milliseconds in range(0, 60, 3):
-        starting = asyncio.create_task(storage.start())
-        await asyncio.wait((starting,), timeout=milliseconds / 1000)
-        starting.cancel()
-        await asyncio.wait((starting,))
-    await storage.start()
-    await storage.append([server_reading()])
-    await storage.close()
-    sessions = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database()"
-    await eventually(lambda: len(database.execute(sessions)) == 1)

@@ -137,15 +137,33 @@ def test_a_database_killed_twenty_times_costs_nothing(tmp_path: Path) -> None:
     print(f"\n20 x kill -9 of PostgreSQL: {kill_postgres(tmp_path, 20)}")
 
 
+SLOW_COMMITS = """
+CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_sleep(0.1);
+    RETURN NEW;
+END $$;
+CREATE TRIGGER slow BEFORE INSERT ON commits FOR EACH ROW EXECUTE FUNCTION slow();
+"""
+"""So that a kill while draining is a kill in the middle of a commit."""
+
+
 def kill_while_draining(folder: Path, rounds: int) -> str:
     """The server and PostgreSQL in turn."""
+
+    def draining() -> bool:
+        drained_now = metric(server, "sensorflow_drained_readings_total")
+        return drained_now > before and health(server)["spool"]["readings"] > 0
+
     with running(folder) as (postgres, server):
+        postgres.script(SLOW_COMMITS)
         with loaded(server, pause=0.0) as load:
             for number in range(rounds):
                 postgres.stop()
-                load.wait_for(SPOOLED, 800)
+                load.wait_for(SPOOLED, 3_000)
+                before = metric(server, "sensorflow_drained_readings_total")
                 postgres.start()
-                wait_until(lambda: 0 < health(server)["spool"]["readings"] < 750)
+                wait_until(draining)
                 if number % 2:
                     postgres.kill()
                     postgres.start()
