@@ -1,0 +1,55 @@
+"""What the suites of PostgreSQL share. A suite of every backend has a `storage` of its own."""
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+
+from sensorflow.storage.postgres.storage import PostgresStorage
+from tests.postgres import VERSIONS, Postgres, shared
+
+_THIS = "(SELECT oid FROM pg_database WHERE datname = current_database())"
+WAITING = f"SELECT 1 FROM pg_locks WHERE NOT granted AND database = {_THIS}"
+SESSIONS = (
+    "SELECT pid FROM pg_stat_activity"
+    f" WHERE datid = {_THIS} AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
+)
+TERMINATED = f"SELECT pg_terminate_backend(pid) FROM ({SESSIONS}) AS s"
+
+
+class Database:
+    """A database of its own in the process's server."""
+
+    def __init__(self, server: Postgres) -> None:
+        self.server = server
+        self.url = server.create_database()
+
+    def execute(self, sql: str, *arguments: object) -> list[tuple[Any, ...]]:
+        return self.server.execute(sql, *arguments, database=self.url)
+
+    def count(self, table: str = "readings") -> int:
+        count: int = self.execute(f"SELECT count(*) FROM {table}")[0][0]
+        return count
+
+
+@pytest.fixture(params=VERSIONS)
+def database(request: pytest.FixtureRequest) -> Iterator[Database]:
+    made = Database(shared(request.param))
+    yield made
+    made.server.drop_database(made.url)
+
+
+@pytest.fixture
+async def storage(database: Database) -> AsyncIterator[PostgresStorage]:
+    storage = PostgresStorage(database.url)
+    await storage.start()
+    yield storage
+    await storage.close()
+
+
+@pytest.fixture
+def own_server() -> Iterator[Postgres]:
+    """One that may be frozen and stopped."""
+    with Postgres("15", in_memory=True) as server:
+        yield server
+        server.resume()
