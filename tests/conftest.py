@@ -8,15 +8,18 @@ import pytest
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="fault and fuzz tests in full counts")
+    parser.addoption("--deploy", action="store_true", help="tests in containers and with ACME")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("--long"):
-        return
-    skip = pytest.mark.skip(reason="full counts; run `make test-long`")
+    skips = {
+        "long": pytest.mark.skip(reason="full counts; run `make test-long`"),
+        "deploy": pytest.mark.skip(reason="needs what CI installs; run `.ci/run`"),
+    }
     for item in items:
-        if item.get_closest_marker("long"):
-            item.add_marker(skip)
+        for name, skip in skips.items():
+            if item.get_closest_marker(name) and not config.getoption(f"--{name}"):
+                item.add_marker(skip)
 
 
 def pytest_configure(config: pytest.Config) -> None:
