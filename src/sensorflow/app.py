@@ -26,6 +26,7 @@ from sensorflow.keys.sessions import Sessions
 from sensorflow.keys.store import keep_keys, load_keys
 from sensorflow.live.hub import Hub
 from sensorflow.metrics import Metrics
+from sensorflow.metrics.board import Board
 from sensorflow.readings import CommittedBatch, WireEncoder
 from sensorflow.settings import Settings
 from sensorflow.storage.sqlite import SqliteStorage
@@ -105,14 +106,15 @@ def create_app(
     settings: Settings,
     on_failure: Callable[[], None] = lambda: signal.raise_signal(signal.SIGTERM),
     keyring: Keyring | None = None,
+    board: Board | None = None,
 ) -> Application:
     """Wire everything; nothing runs before the ASGI lifespan starts.
 
     With SQLite takes the lock on DATA_DIR at once. `on_failure` is called when a background task
-    dies. Without a `keyring` the keys are those of the settings and of DATA_DIR. Raises
-    `SettingsError` or `DataDirInUse`.
+    dies. Without a `keyring` the keys are those of the settings and of DATA_DIR. Workers of one
+    program have one `board`. Raises `SettingsError` or `DataDirInUse`.
     """
-    metrics = Metrics()
+    metrics = Metrics(board)
     encode = WireEncoder(UTC if settings.timezone == "UTC" else settings.zone)
     hub = Hub(metrics)
     on_backend = _on_sqlite if settings.database_url is None else _on_postgres
@@ -224,6 +226,8 @@ def _on_postgres(settings: Settings, hub: Hub, encode: WireEncoder, metrics: Met
     database.on_return(writer.wake)
     storage.on_lost(database.lost)
     upkeep = Upkeep(storage.address, lambda: database.available)
+    metrics.database_available.set_function(lambda: database.available)
+    metrics.bus_listening.set_function(lambda: bus.listening)
 
     async def check_health() -> Health:
         if database.available:
@@ -241,7 +245,9 @@ def _on_postgres(settings: Settings, hub: Hub, encode: WireEncoder, metrics: Met
         return Health(
             status,
             DatabaseHealth(database.available, database.since),
-            SpoolHealth(spool.readings, spool.bytes),
+            SpoolHealth(
+                int(metrics.spooled_readings.total() or 0), int(metrics.spooled_bytes.total() or 0)
+            ),
             BusHealth(bus.listening),
         )
 

@@ -25,6 +25,8 @@ from sensorflow.errors import SettingsError
 from sensorflow.keys.keyring import Keyring, Scope
 from sensorflow.keys.store import keep_keys, load_keys
 from sensorflow.logs import configure_logging
+from sensorflow.metrics import Metrics
+from sensorflow.metrics.board import Board
 from sensorflow.settings import Settings
 from sensorflow.web.protocols import BoundedHttpProtocol, LiveProtocol
 
@@ -53,14 +55,15 @@ Its 700, and going through all that was imported, held everything up; measured a
 BACKLOG = 4096
 """Connections that wait to be accepted."""
 
-LATE_CHECK_TICKS = 10
+SWEEP_TICKS = 10
 """Every second, in uvicorn's ticks of 0.1 s."""
 
 log = structlog.get_logger()
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, which also cuts off late requests and knows whether it has failed.
+    """uvicorn's server, which also cuts off late requests, shows other workers what it counts, and
+    knows whether it has failed.
 
     `on_started` is called when it serves; False makes it fail. It stops in order when `lifeline`,
     a file descriptor, becomes readable.
@@ -69,9 +72,14 @@ class Server(uvicorn.Server):
     failed = False
 
     def __init__(
-        self, config: uvicorn.Config, on_started: Callable[[], bool], lifeline: int | None
+        self,
+        config: uvicorn.Config,
+        metrics: Metrics,
+        on_started: Callable[[], bool],
+        lifeline: int | None,
     ) -> None:
         super().__init__(config)
+        self._metrics = metrics
         self._on_started = on_started
         self._lifeline = lifeline
 
@@ -98,7 +106,8 @@ class Server(uvicorn.Server):
         self.fail()
 
     async def on_tick(self, counter: int) -> bool:
-        if counter % LATE_CHECK_TICKS == 0:
+        if counter % SWEEP_TICKS == 0:
+            self._metrics.refresh()
             now = asyncio.get_running_loop().time()
             for connection in list(self.server_state.connections):
                 if isinstance(connection, BoundedHttpProtocol):
@@ -140,6 +149,7 @@ def _run_alone(settings: Settings, listener: socket.socket) -> int:
 
 def _supervise(settings: Settings, listeners: list[socket.socket]) -> int:
     """Keep a worker at work on each listener. Neither a thread nor an event loop runs here."""
+    board = Board(len(listeners))
     # Here, once: a worker that replaces another must not have other keys than the rest.
     keyring, made = load_keys(settings.data_dir, given_keys(settings))
 
@@ -155,7 +165,7 @@ def _supervise(settings: Settings, listeners: list[socket.socket]) -> int:
             return True
 
         with faults_in_one_line():
-            code = _run(settings, listeners[worker.index], started, worker.lifeline, keyring)
+            code = _run(settings, listeners[worker.index], started, worker.lifeline, keyring, board)
         log.info("worker stopped", pid=os.getpid())
         sys.exit(code)
 
@@ -204,6 +214,7 @@ def _run(
     on_started: Callable[[Application], bool],
     lifeline: int | None = None,
     keyring: Keyring | None = None,
+    board: Board | None = None,
 ) -> int:
     """Serve in this process until it is asked to stop; returns the exit code."""
     server: Server | None = None
@@ -212,7 +223,7 @@ def _run(
         if server is not None:
             server.fail()
 
-    application = create_app(settings, fail, keyring)
+    application = create_app(settings, fail, keyring, board)
     server = Server(
         uvicorn.Config(
             application.asgi,
@@ -231,6 +242,7 @@ def _run(
             timeout_graceful_shutdown=SHUTDOWN_TIMEOUT,
             backlog=BACKLOG,
         ),
+        metrics=application.metrics,
         on_started=lambda: on_started(application),
         lifeline=lifeline,
     )

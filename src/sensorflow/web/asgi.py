@@ -20,6 +20,9 @@ WHOLE_RESPONSE: Final = "sensorflow.whole_response"
 the connection cannot take it now, and the ordinary messages have to be sent.
 """
 
+ANSWERED: Final = "sensorflow.answered"
+"""The key of a scope under which the status of its response is noted, for `web.edge` to count."""
+
 
 def client_address(scope: Scope) -> str | None:
     """The peer's address; None on a Unix socket."""
@@ -29,6 +32,7 @@ def client_address(scope: Scope) -> str | None:
 
 async def respond(scope: Scope, send: Send, status: int, headers: Headers, body: bytes) -> None:
     """Send one whole response, in one write where the server offers the extension."""
+    scope[ANSWERED] = status
     extension = scope.get("extensions", {}).get(WHOLE_RESPONSE)
     if extension is not None and extension["respond"](status, headers, body):
         return

@@ -1,9 +1,12 @@
 """The outermost ASGI application: the hot routes first, everything else to FastAPI."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
+from time import perf_counter
+from typing import Any
 
 from sensorflow.errors import Reason, Refusal
 from sensorflow.metrics import Metrics
+from sensorflow.metrics.instruments import Route
 from sensorflow.web import asgi
 from sensorflow.web.live import refuse_handshake
 
@@ -29,18 +32,65 @@ class Edge:
     async def __call__(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
         kind = scope["type"]
         if kind == "http":
-            await self._direct.get(scope["path"], self._fallback)(scope, receive, send)
+            await self._request(scope, receive, send)
         elif kind == "websocket":
-            endpoint = self._live.get(scope["path"])
-            if endpoint is not None:
-                await endpoint(scope, receive, send)
-                return
-            await receive()
-            self._metrics.refused(Reason.NOT_FOUND)
-            refusal = Refusal(Reason.NOT_FOUND, f"The live stream is at {LIVE_PATH}.")
-            await refuse_handshake(scope, send, refusal)
+            await self._handshake(scope, receive, send)
         else:
             await self._fallback(scope, receive, send)
+
+    async def _request(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+        began = perf_counter()
+        path = scope["path"]
+        endpoint = self._direct.get(path)
+        try:
+            if endpoint is not None:
+                await endpoint(scope, receive, send)
+            else:
+                await self._fallback(scope, receive, _noting_status(scope, send))
+        finally:
+            # Nothing is noted for a client that has left before its request was whole.
+            if (status := scope.get(asgi.ANSWERED)) is not None:
+                name = path if endpoint is not None else _route(scope)
+                self._metrics.route(name).answered(status, perf_counter() - began)
+
+    async def _handshake(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+        path = scope["path"]
+        endpoint = self._live.get(path)
+        counting = _counting_answer(self._metrics.route(path if endpoint else ""), send)
+        if endpoint is not None:
+            await endpoint(scope, receive, counting)
+            return
+        await receive()
+        self._metrics.refused(Reason.NOT_FOUND)
+        refusal = Refusal(Reason.NOT_FOUND, f"The live stream is at {LIVE_PATH}.")
+        await refuse_handshake(scope, counting, refusal)
+
+
+def _route(scope: asgi.Scope) -> str:
+    """The route that FastAPI's part has found, as it is declared."""
+    route = scope.get("route")
+    name: str = route.path if route is not None else scope.get("root_path", "")
+    return name
+
+
+def _noting_status(scope: asgi.Scope, send: asgi.Send) -> asgi.Send:
+    async def noting(message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            scope[asgi.ANSWERED] = message["status"]
+        await send(message)
+
+    return noting
+
+
+def _counting_answer(route: Route, send: asgi.Send) -> asgi.Send:
+    async def counting(message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "websocket.accept":
+            route.began(101)
+        elif message["type"] == "websocket.http.response.start":
+            route.began(message["status"])
+        await send(message)
+
+    return counting
 
 
 class UpgradeRequired:

@@ -31,7 +31,7 @@ class DatabaseHealth(msgspec.Struct):
 
 
 class SpoolHealth(msgspec.Struct):
-    """What waits on this worker's disk."""
+    """What waits in the folders of all workers, of others as of a second ago."""
 
     readings: int
     bytes: int

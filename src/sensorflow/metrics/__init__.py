@@ -1,0 +1,213 @@
+"""What the program counts about itself. One set for each running application."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import GaugeMetricFamily, Metric
+
+from sensorflow import __version__
+from sensorflow.errors import Reason
+from sensorflow.metrics.board import Board
+from sensorflow.metrics.instruments import (
+    OTHER,
+    Counter,
+    Counters,
+    Gauge,
+    Histogram,
+    Instrument,
+    Latencies,
+    Requests,
+    Route,
+    Sheet,
+)
+from sensorflow.metrics.processes import Processes
+
+ROUTES: Final = (
+    "/api/temperature_reading",
+    "/ws/sensor_updates",
+    "/api/session",
+    "/healthz",
+    "/readyz",
+    "/metrics",
+    "/",
+    "/assets",
+    "/docs",
+    "/openapi.json",
+    "/favicon.svg",
+)
+"""Those that are counted by name, as they are declared; all else is `other`."""
+
+STATUSES: Final = (
+    *(101, 200, 201, 202, 204, 206, 304, 307),
+    *(400, 401, 403, 404, 405, 408, 409, 413, 415, 416, 422, 426, 429, 431),
+    *(500, 503),
+)
+"""Those that are counted by number; all else is `other`."""
+
+CLOSES: Final = (
+    "too_slow",
+    *(
+        reason.value
+        for reason in (
+            Reason.KEY_MISSING,
+            Reason.KEY_UNKNOWN,
+            Reason.KEY_NOT_ALLOWED,
+            Reason.FOREIGN_ORIGIN,
+            Reason.TOO_MANY_CONNECTIONS,
+        )
+    ),
+)
+"""Why the server closes a subscriber."""
+
+_REQUEST_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
+
+
+class Metrics:
+    """The counters, with their label sets fixed here so that they stay bounded.
+
+    With a `board` that other processes have joined too, what is told is the sum over all of them.
+    """
+
+    def __init__(self, board: Board | None = None) -> None:
+        sheet = Sheet(board or Board())
+        receipts = Counters(
+            sheet,
+            "sensorflow_receipts",
+            "Readings answered, by the receipt's status.",
+            "status",
+            ("stored", "spooled", "duplicate"),
+        )
+        self.stored = receipts.labels("stored")
+        self.spooled = receipts.labels("spooled")
+        self.duplicate = receipts.labels("duplicate")
+        self._refusals = Counters(
+            sheet,
+            "sensorflow_refusals",
+            "What was not taken, by reason.",
+            "reason",
+            [reason.value for reason in Reason],
+        )
+        self.ignored_fields = Counter(
+            sheet,
+            "sensorflow_ignored_fields",
+            "Fields of accepted readings that were no measurement.",
+        )
+        self._routes = {name: Route(sheet, STATUSES, _REQUEST_SECONDS) for name in (*ROUTES, OTHER)}
+        self.batch_size = Histogram(
+            sheet,
+            "sensorflow_batch_readings",
+            "Readings in one commit.",
+            (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096),
+        )
+        self.commit_seconds = Histogram(
+            sheet,
+            "sensorflow_commit_seconds",
+            "Time to make one batch durable.",
+            (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 3),
+        )
+        self.queued = Gauge(
+            sheet, "sensorflow_queued_readings", "Readings that wait for their commit."
+        )
+        self.spooled_readings = Gauge(
+            sheet,
+            "sensorflow_spooled_readings",
+            "Readings that wait in the spool for the database.",
+        )
+        self.spooled_bytes = Gauge(
+            sheet, "sensorflow_spooled_bytes", "Bytes that the spool takes on disk."
+        )
+        self.drained = Counter(
+            sheet,
+            "sensorflow_drained_readings",
+            "Spooled readings that the database has taken since.",
+        )
+        self.quarantined = Counter(
+            sheet,
+            "sensorflow_quarantined_readings",
+            "Spooled readings that the database then refused.",
+        )
+        self.database_available = Gauge(
+            sheet,
+            "sensorflow_database_available",
+            "Whether PostgreSQL takes readings, of every worker.",
+            min,
+        )
+        self.bus_listening = Gauge(
+            sheet,
+            "sensorflow_bus_listening",
+            "Whether other workers' readings come at once, to every worker.",
+            min,
+        )
+        self.subscribers = Gauge(sheet, "sensorflow_subscribers", "Live subscribers now.")
+        self.deliveries = Counter(sheet, "sensorflow_deliveries", "Frames handed to subscribers.")
+        self.closed = Counters(
+            sheet,
+            "sensorflow_closed_subscribers",
+            "Subscribers closed by the server.",
+            "reason",
+            CLOSES,
+        )
+        workers = Gauge(sheet, "sensorflow_workers", "Processes that serve.")
+        workers.set_function(lambda: 1)
+        self._gauges = (
+            self.queued,
+            self.spooled_readings,
+            self.spooled_bytes,
+            self.database_available,
+            self.bus_listening,
+            self.subscribers,
+        )
+        self._instruments: tuple[Instrument, ...] = (
+            Requests(
+                "sensorflow_requests", "Requests answered, by route and status.", self._routes
+            ),
+            Latencies(
+                "sensorflow_request_seconds",
+                "Time from a request's headers to the end of its response.",
+                self._routes,
+            ),
+            receipts,
+            self._refusals,
+            self.ignored_fields,
+            self.batch_size,
+            self.commit_seconds,
+            self.queued,
+            self.spooled_readings,
+            self.spooled_bytes,
+            self.drained,
+            self.quarantined,
+            self.database_available,
+            self.bus_listening,
+            self.subscribers,
+            self.deliveries,
+            self.closed,
+            workers,
+        )
+        self._processes = Processes(sheet.board.founder, sheet.board.processes)
+        self.registry = CollectorRegistry()
+        self.registry.register(self)
+
+    def refused(self, reason: Reason) -> None:
+        """Count one refusal."""
+        self._refusals.labels(reason.value).inc()
+
+    def route(self, name: str) -> Route:
+        """Where the requests of a route are counted."""
+        return self._routes.get(name) or self._routes[OTHER]
+
+    def refresh(self) -> None:
+        """Let the other processes see the gauges as they are now."""
+        for gauge in self._gauges:
+            gauge.refresh()
+
+    def collect(self) -> Iterator[Metric]:
+        """Everything, for the registry."""
+        for instrument in self._instruments:
+            yield instrument.collect()
+        build = GaugeMetricFamily(
+            "sensorflow_build_info", "Which program this is.", labels=["version"]
+        )
+        build.add_metric([__version__], 1)
+        yield build
+        yield from self._processes.collect()
