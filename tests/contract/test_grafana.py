@@ -1,0 +1,326 @@
+"""The dashboards' SQL on real databases with real readings, asked by the role of the docs."""
+
+import asyncio
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from sensorflow.cli.recording import Recording, Row
+from sensorflow.readings import Clock, Reading
+from sensorflow.storage.postgres.storage import PostgresStorage
+from tests.postgres import PASSWORD, VERSIONS, Postgres, shared
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "deploy/grafana"
+WEATHER = ROOT / "tests/data/nyc-weather-2013.csv.gz"
+
+DASHBOARDS: dict[str, Any] = {
+    path.name: json.loads(path.read_text()) for path in (FOLDER / "dashboards").iterdir()
+}
+PANELS = [
+    pytest.param(panel, id=f"{name}: {panel['title']}")
+    for name, dashboard in DASHBOARDS.items()
+    for panel in dashboard["panels"]
+]
+VARIABLES = {
+    variable["name"]: variable["query"]
+    for dashboard in DASHBOARDS.values()
+    for variable in dashboard["templating"]["list"]
+}
+
+QUOTED = "line 'A'"
+"""A sensor whose name would end a string, and which has measurements of its own."""
+
+
+@dataclass(frozen=True)
+class View:
+    """What a reader of a dashboard has chosen, and the interval that Grafana derives from it."""
+
+    start: datetime
+    end: datetime
+    interval: timedelta
+    sensor: str = "EWR"
+    measurement: str = "flow"
+
+    def expand(self, sql: str) -> str:
+        """What Grafana makes of it before it asks the database."""
+        seconds = int(self.interval.total_seconds())
+        for name, value in (
+            ("${sensor:sqlstring}", _quoted(self.sensor)),
+            ("${measurement:sqlstring}", _quoted(self.measurement)),
+            ("$__interval_ms", str(seconds * 1000)),
+            ("$__interval", f"{seconds}s"),
+        ):
+            sql = sql.replace(name, value)
+        sql = re.sub(r"\$(__\w+)\(([^)]*)\)", self._macro, sql)
+        assert "$" not in sql, sql
+        return sql
+
+    def _macro(self, call: re.Match[str]) -> str:
+        arguments = [argument.strip() for argument in call[2].split(",")]
+        column = arguments[0]
+        match call[1], arguments[1:]:
+            case "__timeFilter", []:
+                return f"{column} BETWEEN '{_utc(self.start)}' AND '{_utc(self.end)}'"
+            case "__timeGroupAlias", [interval]:
+                seconds = re.fullmatch(r"(\d+)s", interval)
+                assert seconds, interval
+                width = seconds[1]
+                return f'floor(extract(epoch from {column})/{width})*{width} AS "time"'
+            case other:
+                raise AssertionError(other)
+
+
+def _quoted(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
+
+
+def _utc(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+YEAR = View(datetime(2013, 1, 1, tzinfo=UTC), datetime(2014, 1, 1, tzinfo=UTC), timedelta(hours=12))
+DAY = View(datetime(2013, 7, 1, tzinfo=UTC), datetime(2013, 7, 2, tzinfo=UTC), timedelta(minutes=2))
+
+
+def weather() -> list[Row]:
+    return [row for row in Recording(WEATHER).rows() if isinstance(row, Row)]
+
+
+def line(start: datetime) -> list[Row]:
+    return [
+        Row(n, QUOTED, start + timedelta(minutes=n), {"flow": n / 2, "concentration": 7.5})
+        for n in range(120)
+    ]
+
+
+async def fill(url: str) -> None:
+    storage = PostgresStorage(url)
+    await storage.start()
+    try:
+        rows = list(chain(weather(), line(DAY.start), line(YEAR.end - timedelta(days=1))))
+        for first in range(0, len(rows), 4_000):
+            await storage.append(
+                [
+                    Reading(
+                        row.sensor_id,
+                        row.measurements,
+                        row.recorded_at,
+                        Clock.DEVICE,
+                        row.recorded_at,
+                        "192.0.2.7",
+                    )
+                    for row in rows[first : first + 4_000]
+                ]
+            )
+    finally:
+        await storage.close()
+
+
+def documented_role() -> list[str]:
+    """The statements that docs/deployment.md gives, with the password of the tests."""
+    text = (ROOT / "docs/deployment.md").read_text()
+    (block,) = re.findall(r"```sql\n(CREATE ROLE grafana.*?)```", text, re.DOTALL)
+    statements = block.replace("another long random one", PASSWORD).split(";")
+    return [statement.strip() for statement in statements if statement.strip()]
+
+
+class Source:
+    """A filled database, as Grafana's data source sees it."""
+
+    def __init__(self, server: Postgres, database: str) -> None:
+        self._url = server.url(database.rpartition("/")[2], "grafana")
+
+    def ask(self, sql: str, first: str = "") -> list[asyncpg.Record]:
+        async def run() -> list[asyncpg.Record]:
+            connection = await asyncpg.connect(self._url, timeout=30, command_timeout=30)
+            try:
+                if first:
+                    await connection.execute(first)
+                return await connection.fetch(sql)
+            finally:
+                await connection.close()
+
+        return asyncio.run(run())
+
+
+@pytest.fixture(scope="module", params=VERSIONS)
+def source(request: pytest.FixtureRequest) -> Iterator[Source]:
+    server = shared(request.param)
+    database = server.create_database()
+    try:
+        asyncio.run(fill(database))
+        for statement in documented_role():
+            server.execute(statement, database=database)
+        server.execute("ANALYZE", database=database)
+        yield Source(server, database)
+    finally:
+        server.drop_database(database)
+        server.execute("DROP ROLE IF EXISTS grafana")
+
+
+def sql_of(panel: dict[str, Any]) -> str:
+    (target,) = panel["targets"]
+    sql: str = target["rawSql"]
+    return sql
+
+
+def view_of(panel: dict[str, Any], view: View) -> View:
+    if panel["title"] != "$measurement":
+        return view
+    return View(view.start, view.end, view.interval, sensor=QUOTED)
+
+
+# What Grafana reads.
+
+
+def test_each_dashboard_and_each_panel_has_its_own_id() -> None:
+    uids = [dashboard["uid"] for dashboard in DASHBOARDS.values()]
+    assert sorted(uids) == ["sensorflow-overview", "sensorflow-sensor"]
+    for dashboard in DASHBOARDS.values():
+        ids = [panel["id"] for panel in dashboard["panels"]]
+        assert len(ids) == len(set(ids))
+        taken = {
+            (x, y)
+            for place in (panel["gridPos"] for panel in dashboard["panels"])
+            for x in range(place["x"], place["x"] + place["w"])
+            for y in range(place["y"], place["y"] + place["h"])
+        }
+        areas = [panel["gridPos"]["w"] * panel["gridPos"]["h"] for panel in dashboard["panels"]]
+        assert len(taken) == sum(areas), "panels lie on each other"
+        assert max(x for x, _ in taken) == 23
+
+
+def test_everything_asks_the_provisioned_data_source() -> None:
+    text = (FOLDER / "provisioning/datasources/sensorflow.yml").read_text()
+    (uid,) = re.findall(r"^    uid: (\S+)$", text, re.MULTILINE)
+    (kind,) = re.findall(r"^    type: (\S+)$", text, re.MULTILINE)
+    provisioned = {"type": kind, "uid": uid}
+    for dashboard in DASHBOARDS.values():
+        for panel in dashboard["panels"]:
+            assert panel["datasource"] == provisioned
+            assert [target["datasource"] for target in panel["targets"]] == [provisioned]
+        for variable in dashboard["templating"]["list"]:
+            assert variable["datasource"] == provisioned
+
+
+def test_the_data_source_holds_no_secret() -> None:
+    text = (FOLDER / "provisioning/datasources/sensorflow.yml").read_text()
+    values = dict(re.findall(r"^ +(url|user|database|sslmode|password): (.+)$", text, re.MULTILINE))
+    assert len(values) == 5
+    assert all(re.fullmatch(r"(\$SENSORFLOW_DB_[A-Z]+:?)+", value) for value in values.values())
+
+
+@pytest.mark.parametrize("panel", PANELS)
+def test_each_panel_has_a_title_and_a_unit(panel: dict[str, Any]) -> None:
+    assert panel["title"]
+    assert panel["fieldConfig"]["defaults"]["unit"]
+    names = {rule["matcher"]["options"] for rule in panel["fieldConfig"]["overrides"]}
+    assert all(f'AS "{name}"' in sql_of(panel) for name in names)
+
+
+def test_links_lead_to_the_dashboards() -> None:
+    text = json.dumps(DASHBOARDS)
+    linked = set(re.findall(r'"/d/([\w-]+)', text))
+    assert linked == {dashboard["uid"] for dashboard in DASHBOARDS.values()}
+
+
+# What PostgreSQL answers.
+
+
+@pytest.mark.parametrize("view", [YEAR, DAY], ids=["a year", "a day"])
+@pytest.mark.parametrize("panel", PANELS)
+def test_each_panel_shows_something_and_not_too_much(
+    source: Source, panel: dict[str, Any], view: View
+) -> None:
+    rows = source.ask(view_of(panel, view).expand(sql_of(panel)))
+    assert rows
+    assert all(value is not None for value in list(rows[0])[:2])
+    assert len(rows) <= 1_000
+    if panel["targets"][0]["format"] == "time_series":
+        times = [row["time"] for row in rows]
+        assert times == sorted(times)
+        margin = view.interval.total_seconds()
+        assert view.start.timestamp() - margin <= times[0]
+        assert times[-1] <= view.end.timestamp()
+
+
+def test_the_variables_offer_sensors_and_their_measurements(source: Source) -> None:
+    assert [row[0] for row in source.ask(DAY.expand(VARIABLES["sensor"]))] == [
+        "EWR",
+        "JFK",
+        "LGA",
+        QUOTED,
+    ]
+    view = View(DAY.start, DAY.end, DAY.interval, sensor=QUOTED)
+    assert [row[0] for row in source.ask(view.expand(VARIABLES["measurement"]))] == [
+        "concentration",
+        "flow",
+    ]
+    assert source.ask(DAY.expand(VARIABLES["measurement"])) == []
+
+
+def panel_called(title: str, name: str) -> dict[str, Any]:
+    (found,) = [panel for panel in DASHBOARDS[name]["panels"] if panel["title"] == title]
+    panel: dict[str, Any] = found
+    return panel
+
+
+def test_the_figures_are_those_of_the_readings(source: Source) -> None:
+    def shown(title: str, name: str) -> list[asyncpg.Record]:
+        panel = panel_called(title, name)
+        return source.ask(view_of(panel, YEAR).expand(sql_of(panel)))
+
+    rows = weather()
+    inside = [row for row in rows if YEAR.start <= row.recorded_at <= YEAR.end]
+    own = [row.measurements for row in inside if row.sensor_id == "EWR"]
+    temperatures = [found["temperature"] for found in own if "temperature" in found]
+    curve = shown("Temperature", "sensor.json")
+    assert min(row["lowest"] for row in curve) == min(temperatures)
+    assert max(row["highest"] for row in curve) == max(temperatures)
+    assert shown("Readings in this range", "sensor.json")[0][0] == len(own)
+    total = len(inside) + 240
+    assert shown("Readings in this range", "overview.json")[0][0] == total
+    minutes = YEAR.interval.total_seconds() / 60
+    curve = shown("Readings per minute", "overview.json")
+    assert round(sum(float(row["readings per minute"]) for row in curve) * minutes) == total
+    assert shown("Sensors", "overview.json")[0][0] == 4
+    assert shown("Heard in this range", "overview.json")[0][0] == 4
+    table = shown("Sensors, longest silent first", "overview.json")
+    latest = {row.sensor_id: row for row in sorted(rows, key=lambda row: row.recorded_at)}
+    for row in table:
+        if row["Sensor"] != QUOTED:
+            assert row["Last heard"] == latest[row["Sensor"]].recorded_at
+            assert row["Temperature"] == latest[row["Sensor"]].measurements.get("temperature")
+    assert max(row["highest"] for row in shown("$measurement", "sensor.json")) == 59.5
+
+
+@pytest.mark.parametrize("panel", PANELS)
+def test_readings_are_found_by_an_index(source: Source, panel: dict[str, Any]) -> None:
+    sql = view_of(panel, DAY).expand(sql_of(panel))
+    plan = "\n".join(row[0] for row in source.ask(f"EXPLAIN {sql}"))
+    assert "Seq Scan on readings" not in plan
+    if "FROM readings" in sql:
+        index = "pkey" if "ORDER BY id" in sql else "sensor_recorded_at_idx"
+        assert f"readings_1_{index}" in plan, plan
+
+
+def test_the_role_can_do_nothing_but_read(source: Source) -> None:
+    with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
+        source.ask("DELETE FROM readings")
+    for statement in (
+        "DELETE FROM readings",
+        "UPDATE sensors SET sensor_id = 'x'",
+        "CREATE TABLE own (x int)",
+        "SELECT * FROM commits",
+    ):
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            source.ask(statement, first="SET default_transaction_read_only = off")
