@@ -24,7 +24,7 @@ class Edge:
         fallback: asgi.App,
         metrics: Metrics,
     ) -> None:
-        self._direct = direct
+        self._direct = {path: (app, metrics.route(path)) for path, app in direct.items()}
         self._live = live
         self._fallback = fallback
         self._metrics = metrics
@@ -40,18 +40,17 @@ class Edge:
 
     async def _request(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
         began = perf_counter()
-        path = scope["path"]
-        endpoint = self._direct.get(path)
+        direct = self._direct.get(scope["path"])
         try:
-            if endpoint is not None:
-                await endpoint(scope, receive, send)
+            if direct is not None:
+                await direct[0](scope, receive, send)
             else:
                 await self._fallback(scope, receive, _noting_status(scope, send))
         finally:
             # Nothing is noted for a client that has left before its request was whole.
             if (status := scope.get(asgi.ANSWERED)) is not None:
-                name = path if endpoint is not None else _route(scope)
-                self._metrics.route(name).answered(status, perf_counter() - began)
+                route = direct[1] if direct is not None else self._metrics.route(_name(scope))
+                route.answered(status, perf_counter() - began)
 
     async def _handshake(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
         path = scope["path"]
@@ -66,7 +65,7 @@ class Edge:
         await refuse_handshake(scope, counting, refusal)
 
 
-def _route(scope: asgi.Scope) -> str:
+def _name(scope: asgi.Scope) -> str:
     """The route that FastAPI's part has found, as it is declared."""
     route = scope.get("route")
     name: str = route.path if route is not None else scope.get("root_path", "")
