@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -142,7 +141,6 @@ class Engine:
         self.run("podman", "volume", "prune", "--force", check=False)
         self.run("podman", "network", "prune", "--force", check=False)
         self.run("umount", self.folder / "storage/overlay", check=False)
-        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class Container:

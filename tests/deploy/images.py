@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 from tests.deploy.containers import Engine
-from tests.postgres import MEMORY, MEMORY_NEEDED, binaries
+from tests.postgres import binaries
 
 ROOT = Path(__file__).parents[2]
 
@@ -102,8 +102,7 @@ class Images:
 
 
 def _make_python(engine: Engine) -> None:
-    in_memory = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free >= MEMORY_NEEDED
-    with tempfile.TemporaryDirectory(dir=MEMORY if in_memory else engine.folder) as place:
+    with tempfile.TemporaryDirectory(dir=engine.folder) as place:
         root = Path(place) / "root"
         tree = python_tree()
         variables = {

@@ -74,15 +74,15 @@ def volume(engine: Engine) -> Iterator[str]:
 
 
 def test_the_image_says_how_it_is_to_be_run(engine: Engine, images: Images) -> None:
-    image = json.loads(engine.podman("image", "inspect", images.server))[0]
-    found = image["Config"]
+    inspected = json.loads(engine.podman("image", "inspect", images.server))[0]
+    found = inspected["Config"]
     assert found["User"] == "10001:10001"
     assert found["StopSignal"] == "SIGTERM"
     assert found["ExposedPorts"].keys() == {"8000/tcp"}
     assert found["Volumes"].keys() == {"/data"}
     assert (found["Entrypoint"], found["Cmd"]) == (["sensorflow"], ["serve"])
     assert found["Labels"]["org.opencontainers.image.version"] == __version__
-    assert image["HealthCheck"]["Test"][:2] == ["CMD", "python"]
+    assert inspected["Healthcheck"]["Test"][:2] == ["CMD", "python"]
 
 
 def test_the_image_holds_nothing_that_only_the_build_needs(engine: Engine, images: Images) -> None:
