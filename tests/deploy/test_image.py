@@ -3,12 +3,15 @@
 import csv
 import gzip
 import json
+import os
 import re
 import shlex
+import signal
 import sqlite3
 import subprocess
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -57,10 +60,13 @@ def post(container: Container, key: str) -> int:
         return int(answer.status)
 
 
+def folder_of(engine: Engine, volume: str) -> Path:
+    return Path(engine.podman("volume", "inspect", "--format={{.Mountpoint}}", volume))
+
+
 def rows(engine: Engine, volume: str, sql: str) -> list[tuple[Any, ...]]:
     """Ask the embedded database itself, through the volume."""
-    folder = Path(engine.podman("volume", "inspect", "--format={{.Mountpoint}}", volume))
-    connection = sqlite3.connect(folder / "sensorflow.db", timeout=10)
+    connection = sqlite3.connect(folder_of(engine, volume) / "sensorflow.db", timeout=10)
     try:
         return connection.execute(sql).fetchall()
     finally:
@@ -176,6 +182,27 @@ def test_the_health_check_follows_the_port_and_tells_a_server_that_is_not_there(
         finally:
             engine.run("kill", "-CONT", main)
         wait_until(container.is_healthy)
+
+
+def test_it_can_be_stopped_before_it_serves(engine: Engine, images: Images, volume: str) -> None:
+    """It waits for its key file, which is a pipe here."""
+    pipe = folder_of(engine, volume) / "keys.json"
+    os.mkfifo(pipe)
+    for path in (pipe.parent, pipe):
+        os.chown(path, 10001, 10001)
+    with engine.container(images.server, f"--volume={volume}:/data") as container:
+        opened: list[int] = []
+
+        def is_read() -> bool:
+            with suppress(OSError):
+                opened.append(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
+            return bool(opened)
+
+        wait_until(is_read)
+        try:
+            assert container.stop() == 128 + signal.SIGTERM
+        finally:
+            os.close(opened[0])
 
 
 def test_with_an_empty_env_file_the_keys_are_shown_once(
