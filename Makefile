@@ -37,6 +37,7 @@ lock: .venv/installed  ## resolve the dependencies anew
 	$(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile --upgrade --quiet --universal --no-annotate --no-header --generate-hashes pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile --upgrade --quiet --universal --no-annotate --no-header --generate-hashes --extra dev pyproject.toml -o requirements-dev.lock
+	$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' | $(BIN)/uv pip compile --upgrade --quiet --universal --no-annotate --no-header --generate-hashes - -o requirements-build.lock
 
 .venv/installed: requirements-dev.lock requirements-node.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; run make PYTHON=python3.x")'

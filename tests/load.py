@@ -7,14 +7,14 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any
+from typing import Any, Protocol
 
 from tests.postgres import Postgres
-from tests.servers import INGEST_KEY, READ_KEY, Server
+from tests.servers import INGEST_KEY, READ_KEY
 
 SENDERS = 8
 ANSWERED_WITHIN = 3.0
@@ -23,6 +23,16 @@ PATIENCE = 60.0
 """Seconds for states that take milliseconds on an idle machine."""
 
 STORED, SPOOLED = 201, 202
+
+
+class Serving(Protocol):
+    """A server, wherever it runs: a process or a container."""
+
+    @property
+    def port(self) -> int: ...
+
+    @property
+    def base(self) -> str: ...
 
 
 @dataclass
@@ -45,7 +55,7 @@ class Sent:
 class Load:
     """Sends readings from several connections until `stop`; each carries a serial number."""
 
-    def __init__(self, server: Server, pause: float = 0.002) -> None:
+    def __init__(self, server: Serving, pause: float = 0.002) -> None:
         self.sent = Sent()
         self._server = server
         self._pause = pause
@@ -140,7 +150,7 @@ def moment(serial: int) -> str:
 
 
 @contextmanager
-def loaded(server: Server, pause: float = 0.002) -> Iterator[Load]:
+def loaded(server: Serving, pause: float = 0.002) -> Iterator[Load]:
     """A load that is stopped in the end; its readings have to be checked with `check`."""
     load = Load(server, pause)
     load.start()
@@ -154,14 +164,18 @@ def loaded(server: Server, pause: float = 0.002) -> Iterator[Load]:
 def check(postgres: Postgres, sent: Sent) -> None:
     """Every acknowledged reading is in the database, none is twice, and no answer came late."""
     rows = postgres.execute("SELECT (extra->>'serial')::float, count(*) FROM readings GROUP BY 1")
-    stored = {int(serial): number for serial, number in rows}
+    judge({int(serial): number for serial, number in rows}, sent)
+
+
+def judge(stored: Mapping[int, int], sent: Sent) -> None:
+    """The same for what is stored, by serial: how many times."""
     assert not {serial for serial, number in stored.items() if number > 1}
     assert not sent.acknowledged - stored.keys()
     assert not stored.keys() - sent.answered.keys() - set(sent.unanswered)
     assert sent.slowest < ANSWERED_WITHIN
 
 
-def health(server: Server) -> dict[str, Any]:
+def health(server: Serving) -> dict[str, Any]:
     """`/readyz` with the read key."""
     request = urllib.request.Request(f"{server.base}/readyz", headers={"X-API-Key": READ_KEY})
     try:
@@ -182,7 +196,7 @@ def wait_until(condition: Callable[[], bool], seconds: float = PATIENCE) -> floa
     return time.monotonic() - started
 
 
-def drained(server: Server) -> bool:
+def drained(server: Serving) -> bool:
     """Whether the database is there and nothing waits."""
     state = health(server)
     return bool(state["status"] == "ok" and state["spool"] == {"readings": 0, "bytes": 0})

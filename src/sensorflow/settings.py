@@ -8,7 +8,14 @@ from typing import Annotated, Any, Final
 from zoneinfo import ZoneInfo, available_timezones
 
 from dotenv import dotenv_values
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, ValidationInfo
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -116,6 +123,15 @@ class Settings(BaseSettings):
     log_format: Annotated[LogFormat, BeforeValidator(_lower)] = Field(
         LogFormat.CONSOLE, description="`console` or `json`."
     )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _without_quotes(cls, value: object) -> object:
+        if isinstance(value, str) and re.fullmatch(r"""(["']).*\1""", value, re.DOTALL):
+            raise ValueError(
+                "the value stands in quotes, which `docker run --env-file` keeps; remove them"
+            )
+        return value
 
     def __init__(self, **values: Any) -> None:
         """Read the environment and `.env`; `values` win over both.

@@ -4,12 +4,14 @@ import socket
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from sensorflow.cli.greeting import greeting
 from sensorflow.cli.serve import _listen
 from sensorflow.errors import SettingsError
+from sensorflow.keys.keyring import Scope
 from sensorflow.settings import Settings
 from tests.servers import free_port
 
@@ -80,3 +82,22 @@ def test_the_greeting_names_the_database_without_its_secrets(url: str, shown: st
 
 def test_the_greeting_names_the_embedded_database() -> None:
     assert "(SQLite in data)" in greeting(Settings(), {})
+
+
+@pytest.mark.parametrize("engine", ["docker", "podman"])
+def test_the_greeting_in_a_container_shows_what_can_be_typed_outside(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, engine: str
+) -> None:
+    mark = tmp_path / "mark"
+    if engine == "podman":
+        mark.touch()
+    monkeypatch.setattr("sensorflow.cli.greeting.PODMAN_MARK", mark)
+    monkeypatch.setattr("os.getpid", lambda: 1)
+    monkeypatch.setattr("socket.gethostname", lambda: "0123456789ab")
+    first = greeting(Settings(), {Scope.INGEST: "sf_made"})
+    execute = f"{engine} exec -e API_KEY=sf_made 0123456789ab sensorflow"
+    assert f"Try:    {execute} simulate --url http://127.0.0.1:8000\n" in first
+    assert "port 8000 is published as itself" in first
+    assert first.endswith(f"\n{engine} stop 0123456789ab stops the server.")
+    later = greeting(Settings(), {})
+    assert f"{engine} exec 0123456789ab sensorflow keys renew API_KEY\n" in later

@@ -54,6 +54,14 @@ def test_an_empty_value_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> No
         ("API_KEY", "short"),
         ("API_KEY_WS", "nön-ascii-key"),
         ("ADMIN_KEY", "a key with spaces"),
+        # As `docker run --env-file` passes what `.env` allows.
+        ("API_KEY", '"a-key-in-quotes"'),
+        ("API_KEY", "a-key-of-my-own # with a comment"),
+        ("API_KEY_WS", "'a-key-in-quotes'"),
+        ("DATABASE_URL", '"postgresql://user:password@db:5432/sensordb"'),
+        ("MAX_WS_CONNECTIONS_PER_KEY", '"5"'),
+        ("HOST", '"0.0.0.0"'),
+        ("PORT", "8000 # the default"),
     ],
 )
 def test_a_value_that_cannot_be_right_is_one_line_that_names_it(
@@ -65,6 +73,12 @@ def test_a_value_that_cannot_be_right_is_one_line_that_names_it(
     line = str(caught.value)
     assert line.startswith(f"{variable}: ")
     assert "\n" not in line
+
+
+def test_quotes_in_the_file_are_no_part_of_the_value() -> None:
+    Path(".env").write_text("API_KEY=\"a-key-in-quotes\"\nPORT='9001'\n")
+    settings = Settings()
+    assert (settings.api_key, settings.port) == ("a-key-in-quotes", 9001)
 
 
 @pytest.mark.parametrize("variable", ["API_KEY", "API_KEY_WS", "ADMIN_KEY"])

@@ -3,20 +3,29 @@
 import os
 import shlex
 import shutil
+import socket
 import sys
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
 
 from sensorflow import __version__
 from sensorflow.keys.keyring import VARIABLES, Scope
 from sensorflow.settings import Settings
 from sensorflow.web.edge import INGEST_PATH
 
+PODMAN_MARK: Final = Path("/run/.containerenv")
+
 
 def greeting(settings: Settings, made: Mapping[Scope, str]) -> str:
     """What to do next. Keys appear only here, and only those made at this start."""
     host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
     base = f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
-    lines = [f"SensorFlow Server {__version__}: {base}  ({_database(settings)})", ""]
+    container = _container()
+    lines = [f"SensorFlow Server {__version__}: {base}  ({_database(settings)})"]
+    if container:
+        lines.append(f"That is right outside too if port {settings.port} is published as itself.")
+    lines.append("")
     if made:
         lines.append("Keys made just now. They are shown this once; keep them:")
         lines += [f"  {VARIABLES[scope]:<11}{key}" for scope, key in made.items()]
@@ -29,11 +38,20 @@ def greeting(settings: Settings, made: Mapping[Scope, str]) -> str:
         body = '{"temperature": 23.5, "humidity": 56.2, "pressure": 1013.2, "sensor_id": "kitchen"}'
         lines += [
             "Send:   " + _curl(f"{base}{INGEST_PATH}", made[Scope.INGEST], body),
-            f"Try:    API_KEY={made[Scope.INGEST]} {_program()} simulate --url {base}",
+            f"Try:    {_program(container, API_KEY=made[Scope.INGEST])} simulate --url {base}",
         ]
     elif settings.api_key is None:
-        lines.append(f"Lost the key for devices?  {_program()} keys renew API_KEY")
-    return "\n".join([*lines, "", "Ctrl-C stops the server."])
+        lines.append(f"Lost the key for devices?  {_program(container)} keys renew API_KEY")
+    stop = " stop ".join(container) if container else "Ctrl-C"
+    return "\n".join([*lines, "", f"{stop} stops the server."])
+
+
+def _container() -> tuple[str, str] | None:
+    """The engine's program and the container's name there, if this is what a container runs."""
+    if os.getpid() != 1:
+        return None
+    # Unless it was given another, a container's host name is the beginning of its id.
+    return "podman" if PODMAN_MARK.exists() else "docker", socket.gethostname()
 
 
 def _database(settings: Settings) -> str:
@@ -47,10 +65,14 @@ def _database(settings: Settings) -> str:
     return f"PostgreSQL at {after.partition('?')[0]}"
 
 
-def _program() -> str:
+def _program(container: tuple[str, str] | None, **variables: str) -> str:
     """How the user can call this program: by its name only where the shell would find it."""
+    assignments = [f"{name}={value}" for name, value in variables.items()]
+    if container:
+        engine, name = container
+        return " ".join([engine, "exec", *(f"-e {a}" for a in assignments), name, "sensorflow"])
     found = shutil.which("sensorflow")
-    return "sensorflow" if found else os.path.relpath(sys.argv[0])
+    return " ".join([*assignments, "sensorflow" if found else os.path.relpath(sys.argv[0])])
 
 
 def _curl(url: str, key: str, body: str) -> str:

@@ -1,6 +1,7 @@
 """Reaching PostgreSQL: its address as users write it, a session's settings, errors in our words."""
 
 import asyncio
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -139,6 +140,8 @@ def limited(connection: Any, seconds: float) -> Iterator[None]:
 def _told(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return NO_ANSWER
+    if isinstance(error, socket.gaierror):
+        return f"the host in DATABASE_URL is not known here ({error.strerror})"
     if isinstance(error, asyncpg.LockNotAvailableError):
         return "another session holds a lock that is needed, and does not let go"
     return str(error).partition("\n")[0] or type(error).__name__
