@@ -91,8 +91,9 @@ def serve(
     from sensorflow.cli.serve import serve as run
     from sensorflow.settings import Settings
 
-    given = {"host": host, "port": port, "workers": workers}
-    run(Settings(**{name: value for name, value in given.items() if value is not None}))
+    options = {"host": host, "port": port, "workers": workers}
+    given = {name: value for name, value in options.items() if value is not None}
+    run(lambda: Settings(**given))
 
 
 @app.command()
