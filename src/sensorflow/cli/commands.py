@@ -161,6 +161,25 @@ def replay(
 
 
 @app.command()
+def doctor(
+    url: Annotated[
+        str | None,
+        typer.Option(help="The server's address as clients know it.", show_default=False),
+    ] = None,
+    api_key_ws: Annotated[
+        str | None,
+        typer.Option(
+            help="The server's API_KEY_WS, where it made that itself.", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Look at settings, database, disk, clock and port, and say what to do."""
+    from sensorflow.cli.doctor.examination import examine
+
+    raise typer.Exit(examine(url, api_key_ws))
+
+
+@app.command()
 def config() -> None:
     """Show every setting, its value and where it comes from; secrets are masked."""
     from sensorflow.cli.config import show_config

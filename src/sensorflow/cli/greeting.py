@@ -16,7 +16,7 @@ def greeting(settings: Settings, made: Mapping[Scope, str]) -> str:
     """What to do next. Keys appear only here, and only those made at this start."""
     host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
     base = f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
-    lines = [f"SensorFlow Server {__version__}: {base}  ({_database(settings)})", ""]
+    lines = [f"SensorFlow Server {__version__}: {base}  ({database_of(settings)})", ""]
     if made:
         lines.append("Keys made just now. They are shown this once; keep them:")
         lines += [f"  {VARIABLES[scope]:<11}{key}" for scope, key in made.items()]
@@ -36,7 +36,7 @@ def greeting(settings: Settings, made: Mapping[Scope, str]) -> str:
     return "\n".join([*lines, "", "Ctrl-C stops the server."])
 
 
-def _database(settings: Settings) -> str:
+def database_of(settings: Settings) -> str:
     """Which database, without its user and password."""
     if settings.database_url is None:
         return f"SQLite in {settings.data_dir}"

@@ -18,6 +18,7 @@ from sensorflow import __version__
 from sensorflow.app import Application, create_app, given_keys
 from sensorflow.cli import faults_in_one_line
 from sensorflow.cli.greeting import greeting
+from sensorflow.cli.listening import BACKLOG, listen
 from sensorflow.cli.patience import Patience
 from sensorflow.cli.processes import Work, Worker
 from sensorflow.cli.server import HANDOVER_TIMEOUT, Server
@@ -47,9 +48,6 @@ SWITCH_INTERVAL = 0.00002
 Python's 5 ms would let a busy event loop hold up every commit; measured: 8 % more readings/s.
 """
 
-BACKLOG = 4096
-"""Connections that wait to be accepted."""
-
 log = structlog.get_logger()
 
 
@@ -64,7 +62,7 @@ def serve(read_settings: Callable[[], Settings]) -> None:
     configure_logging(settings.log_level, settings.log_format)
     _allow_many_connections()
     sys.setswitchinterval(SWITCH_INTERVAL)
-    listeners = _listen(settings.host, settings.port, settings.workers)
+    listeners = listen(settings.host, settings.port, settings.workers)
     code = (
         _supervise(read_settings, settings, listeners)
         if len(listeners) > 1
@@ -212,37 +210,6 @@ def _run(
     )
     server.run(sockets=[listener])
     return int(server.failed)
-
-
-def _listen(host: str, port: int, count: int) -> list[socket.socket]:
-    """Bind before anything else, so that a port in use costs neither keys nor a database.
-
-    The kernel spreads connections over all of the listeners.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with contextlib.ExitStack() as opened:
-        listeners = [
-            opened.enter_context(socket.socket(family, socket.SOCK_STREAM)) for _ in range(count)
-        ]
-        try:
-            for listener in listeners:
-                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                # Not for the first: it must find the port unused, by another such server too.
-                if listener is not listeners[0]:
-                    listeners[0].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-                    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-                listener.bind((host, port))
-                # Bound alone, the port could still be lost to another that binds and listens.
-                listener.listen(BACKLOG)
-        except (socket.gaierror, UnicodeError):
-            raise SettingsError(f"HOST: there is no address {host!r} to listen on.") from None
-        except OSError as error:
-            raise SettingsError(
-                f"PORT: cannot listen on {host} port {port} ({error.strerror}); "
-                "stop what uses it, or set another PORT."
-            ) from None
-        opened.pop_all()
-    return listeners
 
 
 def _allow_many_connections() -> None:
