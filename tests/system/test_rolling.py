@@ -1,8 +1,11 @@
 """Rolling restarts of the real program with two workers, while readings are sent to it."""
 
 import asyncio
+import fcntl
 import json
+import os
 import signal
+import termios
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -253,3 +256,29 @@ async def test_sighup_to_a_single_worker_is_ignored_with_a_line_in_the_log(tmp_p
         await eventually(lambda: "SIGHUP is ignored" in server.log.read_text(), SECONDS)
         assert server.is_ready()
         assert server.terminate() == 0
+
+
+async def test_a_terminal_that_is_closed_stops_a_single_worker_in_order(tmp_path: Path) -> None:
+    ours, theirs = os.openpty()
+    server = Server(tmp_path)
+    process = await asyncio.create_subprocess_exec(
+        PROGRAM,
+        "serve",
+        cwd=tmp_path,
+        env={name: value for name, value in server.environment().items() if value},
+        stdin=theirs,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )
+    try:
+        os.close(theirs)
+        await eventually(server.is_ready, SECONDS)
+        os.close(ours)
+        _, log = await asyncio.wait_for(process.communicate(), SECONDS)
+        assert process.returncode == 0
+        assert json.loads(log.splitlines()[-1])["event"] == "stopped"
+    finally:
+        if process.returncode is None:
+            process.kill()

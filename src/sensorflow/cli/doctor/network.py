@@ -43,6 +43,8 @@ def check_port(settings: Settings, key: str | None) -> list[Finding]:
     except SettingsError as error:
         if str(error).startswith("HOST"):
             return [faulted("port", str(error), "Set HOST to an address of this machine.")]
+        if "in use" not in str(error):
+            return [faulted("port", str(error), "Or let the server's user have this one.")]
         url = local_url(settings)
         if not _is_ours(url):
             return [
