@@ -7,7 +7,7 @@ from typing import Final
 
 from benchmarks.server import API_KEY, HOST, BenchmarkError
 
-CONNECTIONS: Final = 16
+CONNECTIONS: Final = 64
 SENSORS: Final = 10
 ANSWER_TIMEOUT: Final = 10.0
 
