@@ -9,7 +9,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Final
 
-from benchmarks import p1, p3, p8, report
+from benchmarks import p1, p3, p8, report, resources
 from benchmarks.server import BenchmarkError, MissingTool, tool
 
 FIGURES: Final[dict[str, Callable[[argparse.Namespace], list[report.Row]]]] = {
@@ -19,6 +19,8 @@ FIGURES: Final[dict[str, Callable[[argparse.Namespace], list[report.Row]]]] = {
 }
 NEEDS: Final = {"P1": ("wrk", "wrk"), "P3": ("gcc", "gcc libc6-dev")}
 SECTIONS: Final = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
+RESOURCES: Final = "RESOURCES"
+"""Has a table of its own, and is measured only by itself."""
 BUSY: Final = 1.0
 """A load average over one minute, before our own load starts."""
 
@@ -27,42 +29,61 @@ def main() -> int:
     """Return 0; 1 where a measurement or a check failed; 2 where something is to be installed."""
     options = _options()
     signal.signal(signal.SIGTERM, _stop)
-    rows = []
     try:
-        for figure in options.only:
-            if figure in NEEDS:
-                tool(*NEEDS[figure])
         report.refuse_memory()
         machine = report.machine()
         if os.getloadavg()[0] > BUSY:
             print("the machine is busy: the figures will be noise, see README.md", file=sys.stderr)
-        for figure in options.only:
-            print(f"measuring {figure} ...", file=sys.stderr, flush=True)
-            rows += FIGURES[figure](options)
+        section, table, problems = (
+            _resources(options) if options.only == [RESOURCES] else _figures(options)
+        )
     except MissingTool as missing:
         print(missing, file=sys.stderr)
         return 2
     except (BenchmarkError, subprocess.TimeoutExpired) as error:
         print(f"FAILED: {error}", file=sys.stderr)
         return 1
-    print(f"\n{machine}\n\n{report.table(rows)}\n", flush=True)
-    problems = dict.fromkeys(problem for row in rows for problem in row.problems)
+    print(f"\n{machine}\n\n{table}\n", flush=True)
     for problem in problems:
         print(f"FAILED: {problem}", file=sys.stderr)
     if problems:
         return 1
     if options.write:
-        report.write(SECTIONS[options.database], _command(), machine, rows)
+        report.write(section, _command(), machine, table)
     return 0
+
+
+def _figures(options: argparse.Namespace) -> tuple[str, str, list[str]]:
+    """The section in RESULTS.md, the table, and what makes it worthless."""
+    for figure in options.only:
+        if figure in NEEDS:
+            tool(*NEEDS[figure])
+    rows = []
+    for figure in options.only:
+        print(f"measuring {figure} ...", file=sys.stderr, flush=True)
+        rows += FIGURES[figure](options)
+    problems = list(dict.fromkeys(problem for row in rows for problem in row.problems))
+    return SECTIONS[options.database], report.table(rows), problems
+
+
+def _resources(options: argparse.Namespace) -> tuple[str, str, list[str]]:
+    print("measuring the use of resources ...", file=sys.stderr, flush=True)
+    loads = resources.measure(options.database, options.seconds)
+    problems = [
+        f"{load.rate:,} readings/s, {load.subscribers:,} subscribers: {problem}"
+        for load in loads
+        for problem in load.problems
+    ]
+    return f"Resources, {SECTIONS[options.database]}", resources.table(loads), problems
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
         "--only",
-        type=_figures,
+        type=_named,
         default=list(FIGURES),
-        help="figures, separated by commas (default: all)",
+        help="figures, separated by commas (default: all), or resources",
     )
     parser.add_argument(
         "--database", choices=sorted(SECTIONS), default="sqlite", help="what it stores in (sqlite)"
@@ -77,11 +98,15 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _figures(text: str) -> list[str]:
+def _named(text: str) -> list[str]:
     figures = [part.strip().upper() for part in text.split(",")]
+    if figures == [RESOURCES]:
+        return figures
     for figure in figures:
         if figure not in FIGURES:
-            raise argparse.ArgumentTypeError(f"{figure!r} is none of {', '.join(FIGURES)}")
+            raise argparse.ArgumentTypeError(
+                f"{figure!r} is none of {', '.join(FIGURES)}, nor is it resources alone"
+            )
     return figures
 
 

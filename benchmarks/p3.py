@@ -74,7 +74,7 @@ class FanOut:
 
 def measure(database: str, seconds: int, rounds: int) -> list[Row]:
     """One row for each number of publishers; their runs alternate."""
-    program = _compiled(tool("gcc", "gcc libc6-dev"))
+    program = compiled(tool("gcc", "gcc libc6-dev"))
     runs: dict[int, list[FanOut]] = {publishers: [] for publishers in PUBLISHERS}
     problems: dict[int, list[str]] = {publishers: [] for publishers in PUBLISHERS}
     for _ in range(rounds):
@@ -134,7 +134,8 @@ def _run(
     return run
 
 
-def _compiled(gcc: str) -> Path:
+def compiled(gcc: str) -> Path:
+    """The program that watches and posts."""
     source = HERE / "tools" / "wsfan.c"
     program = BUILD / "wsfan"
     if not program.exists() or program.stat().st_mtime < source.stat().st_mtime:

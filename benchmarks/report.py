@@ -91,10 +91,10 @@ def machine() -> str:
     )
 
 
-def write(section: str, command: str, machine_line: str, rows: Sequence[Row]) -> None:
+def write(section: str, command: str, machine_line: str, written_table: str) -> None:
     """Replace one section of RESULTS.md, or add it; the others stay as they are."""
     before = RESULTS.read_text() if RESULTS.exists() else INTRODUCTION
-    text = f"## {section}\n\n`{command}`\n\n{machine_line}\n\n{table(rows)}\n"
+    text = f"## {section}\n\n`{command}`\n\n{machine_line}\n\n{written_table}\n"
     pattern = re.compile(rf"^## {re.escape(section)}\n.*?(?=^## |\Z)", re.MULTILINE | re.DOTALL)
     if pattern.search(before):
         after = pattern.sub(lambda _: text + "\n", before)

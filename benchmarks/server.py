@@ -50,6 +50,7 @@ class Running:
     port: int
     spawned_at: float
     """`time.perf_counter()` just before the process was made."""
+    pid: int
 
 
 def tool(name: str, package: str) -> str:
@@ -138,7 +139,7 @@ def _process(
             stderr=output,
         )
         try:
-            yield Running(port, spawned_at)
+            yield Running(port, spawned_at, process.pid)
         except BenchmarkError as error:
             raise BenchmarkError(f"{error}\n{name} said: {_tail(log)}") from error
         finally:

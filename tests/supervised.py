@@ -12,7 +12,9 @@ import sys
 from collections.abc import Callable
 from types import FrameType
 
-from sensorflow.cli.supervisor import Patience, Supervisor, Worker
+from sensorflow.cli.patience import Patience
+from sensorflow.cli.processes import RETIRE, Work, Worker
+from sensorflow.cli.supervisor import Supervisor
 from sensorflow.logs import configure_logging
 
 wakes: list[int] = []
@@ -24,9 +26,9 @@ def say(*words: object) -> None:
     os.write(1, (" ".join(map(str, words)) + "\n").encode())
 
 
-def end_at(number: signal.Signals, worker: Worker) -> None:
+def end_at(number: signal.Signals, worker: Worker, word: str = "asked") -> None:
     def end(_: int, __: FrameType | None) -> None:
-        say("asked", worker.index, os.getpid())
+        say(word, worker.index, os.getpid())
         sys.exit(0)
 
     # Without it a signal that arrives just before a select would not end that.
@@ -50,6 +52,7 @@ def start(worker: Worker) -> None:
 def work(worker: Worker) -> None:
     """Do nothing, until asked to end or orphaned."""
     end_at(signal.SIGTERM, worker)
+    end_at(RETIRE, worker, "retired")
     start(worker)
     first_readable(worker.lifeline)
     say("orphaned", worker.index, os.getpid())
@@ -102,14 +105,53 @@ def answer(worker: Worker) -> None:
         connection.close()
 
 
+def stay(worker: Worker) -> None:
+    """Do not end when there is a successor."""
+    signal.signal(RETIRE, signal.SIG_IGN)
+    end_at(signal.SIGTERM, worker)
+    start(worker)
+    first_readable(worker.lifeline)
+
+
+def refuse_second(worker: Worker) -> None:
+    """Fail before the start, but not as the first of them."""
+    if worker.index == 1:
+        sys.exit(2)
+    work(worker)
+
+
+def hang(worker: Worker) -> None:
+    """Never start."""
+    say("hanging", worker.index, os.getpid())
+    first_readable(worker.lifeline)
+
+
 BEHAVIOURS: dict[str, Callable[[Worker], None]] = {
-    function.__name__: function for function in (work, deaf, crash, refuse, fail, killed, answer)
+    function.__name__: function
+    for function in (
+        work,
+        deaf,
+        crash,
+        refuse,
+        fail,
+        killed,
+        answer,
+        stay,
+        refuse_second,
+        hang,
+    )
 }
 
 
 def first_start() -> bool:
     say("first", "start")
     return os.environ.get("FIRST_START") != "fails"
+
+
+def renew() -> Work | None:
+    """What the variable RENEW says."""
+    say("renewing")
+    return BEHAVIOURS.get(os.environ.get("RENEW", ""))
 
 
 def fork_fails_once() -> None:
@@ -136,5 +178,6 @@ if __name__ == "__main__":
         Patience(**json.loads(patience)),
         on_first_start=first_start,
         on_stop=lambda: say("stopping"),
+        renew=renew,
     )
     sys.exit(supervisor.run())

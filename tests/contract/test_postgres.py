@@ -145,3 +145,15 @@ async def test_partitions_are_made_ahead_and_described_when_they_are_full(
     assert described == (1, 1_000_001, 100, True, noon, noon)
     assert last[2] is None
     assert [r.id for r in await storage.after(999_900, 1_000)] == list(range(999_901, 1_000_151))
+
+
+async def test_ids_that_are_left_out_make_no_partition_larger(
+    storage: PostgresStorage, database: Database
+) -> None:
+    await storage.append([server_reading("a")])
+    first = await storage.skip_ids()
+    bounds = "SELECT lower, upper FROM partitions ORDER BY 1"
+    assert database.execute(bounds) == [(1, 1_000_001), (first, first + 1_000_000)]
+    database.execute("SELECT setval('readings_id_seq', $1)", first + 900_000)
+    await storage.append([server_reading("a")])
+    assert database.execute(bounds)[2:] == [(first + 1_000_000, first + 2_000_000)]

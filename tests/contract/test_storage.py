@@ -339,3 +339,16 @@ def test_any_sequence_leaves_what_a_plain_model_leaves(
             await storage.close()
 
     asyncio.run(run())
+
+
+async def test_after_a_restore_ids_go_on_where_none_was_given(storage: Storage) -> None:
+    assert await storage.skip_ids() == 10**12 + 1  # in an empty database too
+    (stored,) = await storage.append([server_reading("a")])
+    assert isinstance(stored, Stored)
+    assert stored.reading.id == 10**12 + 1
+    assert await storage.skip_ids() == 2 * 10**12 + 1
+    outcomes = await storage.append([server_reading("a"), server_reading("b")])
+    ids = [outcome.reading.id for outcome in outcomes if isinstance(outcome, Stored)]
+    assert ids == [2 * 10**12 + 1, 2 * 10**12 + 2]
+    assert [reading.id for reading in await everything(storage)] == [10**12 + 1, *ids]
+    assert [reading.id for reading in await storage.after(10**12 + 1, 1)] == ids[:1]

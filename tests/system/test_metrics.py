@@ -12,7 +12,7 @@ import pytest
 from tests.helpers import eventually
 from tests.postgres import shared
 from tests.servers import READ_KEY
-from tests.system.test_workers import SECONDS, Http, Watcher, Workers, on_each
+from tests.workers import SECONDS, Http, Watcher, Workers, on_each
 
 STORED = 'sensorflow_receipts_total{status="stored"}'
 CREATED = 'sensorflow_requests_total{route="/api/temperature_reading",status="201"}'

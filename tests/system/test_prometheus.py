@@ -20,7 +20,7 @@ from tests.helpers import eventually
 from tests.postgres import shared
 from tests.requirements import require
 from tests.servers import ADMIN_KEY, INGEST_KEY, READ_KEY, free_port, http
-from tests.system.test_workers import SECONDS, Workers, on_each
+from tests.workers import SECONDS, Workers, on_each
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy/prometheus"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sensorflow.cli.greeting import greeting
-from sensorflow.cli.serve import _listen
+from sensorflow.cli.listening import listen
 from sensorflow.errors import SettingsError
 from sensorflow.keys.keyring import Scope
 from sensorflow.settings import Settings
@@ -18,7 +18,7 @@ from tests.servers import free_port
 
 @contextmanager
 def listening(port: int, count: int) -> Iterator[list[socket.socket]]:
-    listeners = _listen("127.0.0.1", port, count)
+    listeners = listen("127.0.0.1", port, count)
     try:
         yield listeners
     finally:
@@ -42,10 +42,10 @@ def test_a_port_that_another_server_has_is_refused(first: int, second: int) -> N
 
 def test_a_host_that_does_not_exist_is_refused() -> None:
     with pytest.raises(SettingsError, match="HOST: there is no address"):
-        _listen("no such host", free_port(), 2)
+        listen("no such host", free_port(), 2)
 
 
-def test_connections_are_spread_over_all_listeners() -> None:
+def test_connections_are_spread_over_alllisteners() -> None:
     port = free_port()
     taken: Counter[int] = Counter()
     with listening(port, 3) as listeners:

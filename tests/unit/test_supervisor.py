@@ -1,11 +1,13 @@
 """The supervisor with real processes: starts, deaths, and the end."""
 
+import fcntl
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import termios
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -64,10 +66,14 @@ class Program:
 
     def death(self) -> dict[str, object]:
         """The next replacement in the log."""
+        return self.logged("a worker has died and is replaced")
+
+    def logged(self, event: str) -> dict[str, object]:
+        """The next entry in the log, which is this event."""
         line = self._log.get(timeout=SECONDS)
         assert line is not None, "the program has ended"
         entry: dict[str, object] = json.loads(line)
-        assert entry["event"] == "a worker has died and is replaced", line
+        assert entry["event"] == event, line
         return entry
 
     def log_line(self) -> str | None:
@@ -84,15 +90,29 @@ class Program:
             assert not reader.is_alive(), "a worker is left behind"
 
 
+def _take_terminal() -> None:
+    """Make standard input the terminal that controls this session."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
 @contextmanager
 def supervised(
-    behaviour: str, count: int, patience: dict[str, float] | None = None, **variables: str
+    behaviour: str,
+    count: int,
+    patience: dict[str, float] | None = None,
+    *,
+    terminal: int | None = None,
+    **variables: str,
 ) -> Iterator[Program]:
-    arguments = [behaviour, str(count), json.dumps({"stop": SECONDS, **(patience or {})})]
+    waits = {"stop": SECONDS, "retire": SECONDS, **(patience or {})}
+    arguments = [behaviour, str(count), json.dumps(waits)]
     with subprocess.Popen(
         [sys.executable, "-m", "tests.supervised", *arguments],
         cwd=ROOT,
         env={**os.environ, **variables},
+        stdin=terminal,
+        start_new_session=terminal is not None,
+        preexec_fn=None if terminal is None else _take_terminal,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -274,3 +294,133 @@ def test_a_connection_made_while_the_worker_is_dead_is_served_by_its_replacement
             assert answered_by != pid
             pid = answered_by
             assert program.pid("started", 0) == pid
+
+
+# Rolling restarts
+
+
+def roll(program: Program) -> None:
+    program.process.send_signal(signal.SIGHUP)
+    assert program.line() == "renewing"
+
+
+GIVEN_UP = "the rolling restart is given up: a new worker did not start; the others stay"
+
+
+def test_workers_are_replaced_one_after_another_each_after_its_successor_has_started() -> None:
+    with supervised("work", 3, RENEW="work") as program:
+        pids = pids_of(program, 3)
+        for _ in range(2):
+            roll(program)
+            for index in range(3):
+                successor = program.pid("started", index)
+                # By now two processes are at work in this place.
+                assert program.pid("retired", index) == pids[index]
+                pids[index] = successor
+            assert program.logged("rolling restart")["workers"] == 3
+            program.logged("rolling restart done")
+        program.process.send_signal(signal.SIGTERM)
+        assert program.line() == "stopping"
+        assert set(program.rest()) == {f"asked {index} {pid}" for index, pid in enumerate(pids)}
+        assert program.code() == 0
+
+
+def test_what_cannot_be_renewed_stays_as_it_is() -> None:
+    with supervised("work", 2) as program:
+        pids = pids_of(program, 2)
+        roll(program)
+        program.process.send_signal(signal.SIGTERM)
+        assert program.line() == "stopping"
+        assert set(program.rest()) == {f"asked {index} {pid}" for index, pid in enumerate(pids)}
+        assert program.log_line() is None
+
+
+def test_a_successor_that_does_not_start_ends_the_rolling_restart_and_no_worker() -> None:
+    with supervised("work", 3, RENEW="refuse_second") as program:
+        pids = pids_of(program, 3)
+        roll(program)
+        successor = program.pid("started", 0)
+        assert program.pid("retired", 0) == pids[0]
+        pids[0] = successor
+        program.logged("rolling restart")
+        given_up = program.logged(GIVEN_UP)
+        assert (given_up["worker"], given_up["exit_code"]) == (1, 2)
+        program.process.send_signal(signal.SIGTERM)
+        assert program.line() == "stopping"
+        assert set(program.rest()) == {f"asked {index} {pid}" for index, pid in enumerate(pids)}
+
+
+def test_a_successor_that_hangs_is_killed() -> None:
+    with supervised("work", 2, {"start": 0.2}, RENEW="hang") as program:
+        pids = pids_of(program, 2)
+        roll(program)
+        successor = program.pid("hanging", 0)
+        program.logged("rolling restart")
+        assert program.logged("a worker takes too long and is killed")["pid"] == successor
+        assert program.logged(GIVEN_UP)["signal"] == "Killed"
+        program.process.send_signal(signal.SIGTERM)
+        assert program.line() == "stopping"
+        assert set(program.rest()) == {f"asked {index} {pid}" for index, pid in enumerate(pids)}
+
+
+def test_a_worker_that_does_not_leave_is_killed_and_the_rolling_restart_goes_on() -> None:
+    with supervised("stay", 2, {"retire": 0.2}, RENEW="stay") as program:
+        pids = pids_of(program, 2)
+        roll(program)
+        program.logged("rolling restart")
+        for index, pid in enumerate(pids):
+            assert program.pid("started", index) != pid
+            assert program.logged("a worker takes too long and is killed")["pid"] == pid
+        program.logged("rolling restart done")
+
+
+def test_a_worker_that_dies_while_its_successor_starts_is_not_replaced_twice() -> None:
+    with supervised("work", 2, {"start": 0.5}, RENEW="hang") as program:
+        pids = pids_of(program, 2)
+        roll(program)
+        program.pid("hanging", 0)
+        program.logged("rolling restart")
+        os.kill(pids[0], signal.SIGKILL)
+        assert program.death()["pid"] == pids[0]
+        # Only when nothing has come of the successor.
+        program.logged("a worker takes too long and is killed")
+        program.logged(GIVEN_UP)
+        assert program.pid("started", 0) not in pids
+
+
+def test_an_end_amid_a_rolling_restart_ends_the_successor_too() -> None:
+    with supervised("work", 2, RENEW="hang") as program:
+        pids = pids_of(program, 2)
+        roll(program)
+        program.pid("hanging", 0)
+        program.process.send_signal(signal.SIGTERM)
+        assert program.line() == "stopping"
+        assert set(program.rest()) == {f"asked {index} {pid}" for index, pid in enumerate(pids)}
+        assert program.code() == 0
+
+
+def test_sighup_before_the_first_start_waits_for_it() -> None:
+    with supervised("killed", 1, {"shortest_pause": 0.0}, RENEW="work") as program:
+        program.pid("killed", 0)
+        program.process.send_signal(signal.SIGHUP)
+        assert len({program.pid("killed", 0) for _ in range(3)}) == 3  # and no "renewing"
+
+
+def test_sighup_to_a_worker_changes_nothing() -> None:
+    with supervised("work", 2) as program:
+        pids = pids_of(program, 2)
+        os.kill(pids[0], signal.SIGHUP)
+        program.process.send_signal(signal.SIGTERM)
+        assert program.line() == "stopping"
+        assert set(program.rest()) == {f"asked {index} {pid}" for index, pid in enumerate(pids)}
+
+
+def test_a_terminal_that_is_closed_ends_all() -> None:
+    ours, theirs = os.openpty()
+    with supervised("work", 2, RENEW="work", terminal=theirs) as program:
+        os.close(theirs)
+        pids = pids_of(program, 2)
+        os.close(ours)
+        assert program.line() == "stopping"
+        assert set(program.rest()) == {f"asked {index} {pid}" for index, pid in enumerate(pids)}
+        assert program.code() == 0

@@ -91,8 +91,9 @@ def serve(
     from sensorflow.cli.serve import serve as run
     from sensorflow.settings import Settings
 
-    given = {"host": host, "port": port, "workers": workers}
-    run(Settings(**{name: value for name, value in given.items() if value is not None}))
+    options = {"host": host, "port": port, "workers": workers}
+    given = {name: value for name, value in options.items() if value is not None}
+    run(lambda: Settings(**given))
 
 
 @app.command()
@@ -160,6 +161,25 @@ def replay(
 
 
 @app.command()
+def doctor(
+    url: Annotated[
+        str | None,
+        typer.Option(help="The server's address as clients know it.", show_default=False),
+    ] = None,
+    api_key_ws: Annotated[
+        str | None,
+        typer.Option(
+            help="The server's API_KEY_WS, where it made that itself.", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Look at settings, database, disk, clock and port, and say what to do."""
+    from sensorflow.cli.doctor.examination import examine
+
+    raise typer.Exit(examine(url, api_key_ws))
+
+
+@app.command()
 def config() -> None:
     """Show every setting, its value and where it comes from; secrets are masked."""
     from sensorflow.cli.config import show_config
@@ -173,6 +193,34 @@ def upgrade() -> None:
     from sensorflow.cli.db import upgrade_database
 
     upgrade_database()
+
+
+@db.command()
+def backup(
+    file: Annotated[Path, typer.Argument(help="The copy; replaced if it is there.")],
+) -> None:
+    """Copy the embedded database to a file, also while the server runs."""
+    from sensorflow.cli.db import back_up
+
+    back_up(file)
+
+
+@db.command()
+def restore(
+    file: Annotated[Path, typer.Argument(help="A copy that `sensorflow db backup` has made.")],
+) -> None:
+    """Put a copy in the place of the embedded database. Stop the server before."""
+    from sensorflow.cli.db import restore as run
+
+    run(file)
+
+
+@db.command()
+def restored() -> None:
+    """After a restore by other means: have ids go on where none was ever given."""
+    from sensorflow.cli.db import move_ids_on
+
+    move_ids_on()
 
 
 @keys.command()

@@ -22,7 +22,7 @@ def greeting(settings: Settings, made: Mapping[Scope, str]) -> str:
     host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
     base = f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
     container = _container()
-    lines = [f"SensorFlow Server {__version__}: {base}  ({_database(settings)})"]
+    lines = [f"SensorFlow Server {__version__}: {base}  ({database_of(settings)})"]
     if container:
         lines.append(f"That is right outside too if port {settings.port} is published as itself.")
     lines.append("")
@@ -54,7 +54,7 @@ def _container() -> tuple[str, str] | None:
     return "podman" if PODMAN_MARK.exists() else "docker", socket.gethostname()
 
 
-def _database(settings: Settings) -> str:
+def database_of(settings: Settings) -> str:
     """Which database, without its user and password."""
     if settings.database_url is None:
         return f"SQLite in {settings.data_dir}"

@@ -16,3 +16,5 @@ def renew_and_show(variable: str) -> None:
     scope = next(scope for scope, name in VARIABLES.items() if name == variable)
     print(f"{variable}={renew_key(settings.data_dir, scope)}")
     print("It is shown this once, and in force from the server's next start.")
+    if settings.workers > 1:
+        print("SIGHUP to the running server puts it in force without a pause.")

@@ -3,13 +3,11 @@
 import asyncio
 import contextlib
 import gc
-import logging
 import os
 import resource
 import socket
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import cast
 
@@ -20,12 +18,15 @@ from sensorflow import __version__
 from sensorflow.app import Application, create_app, given_keys
 from sensorflow.cli import faults_in_one_line
 from sensorflow.cli.greeting import greeting
-from sensorflow.cli.supervisor import Patience, Supervisor, Worker
+from sensorflow.cli.listening import BACKLOG, listen
+from sensorflow.cli.patience import Patience
+from sensorflow.cli.processes import Work, Worker
+from sensorflow.cli.server import HANDOVER_TIMEOUT, Server
+from sensorflow.cli.supervisor import Supervisor
 from sensorflow.errors import SettingsError
-from sensorflow.keys.keyring import Keyring, Scope
+from sensorflow.keys.keyring import VARIABLES, Keyring, Scope
 from sensorflow.keys.store import keep_keys, load_keys
 from sensorflow.logs import configure_logging
-from sensorflow.metrics import Metrics
 from sensorflow.metrics.board import Board
 from sensorflow.settings import Settings
 from sensorflow.web.protocols import BoundedHttpProtocol, LiveProtocol
@@ -39,101 +40,34 @@ SHUTDOWN_TIMEOUT = 20
 STOP_TIMEOUT = SHUTDOWN_TIMEOUT + 10
 """Seconds that a worker has to end, with what follows its last request."""
 
+FIXED = ("host", "port", "workers", "data_dir", "database_url", "log_level", "log_format")
+"""Settings that a rolling restart cannot change: the supervisor's, or common to all workers."""
+
 SWITCH_INTERVAL = 0.00002
 """Seconds that the commit's thread waits for the interpreter lock before it asks for it.
 
 Python's 5 ms would let a busy event loop hold up every commit; measured: 8 % more readings/s.
 """
 
-COLLECT_AFTER = 20_000
-"""New objects after which Python looks for garbage in cycles, of which requests leave none.
-
-Its 700, and going through all that was imported, held everything up; measured at 256 connections:
-14 % more readings/s, and a p99 of 12 to 45 ms instead of 54 ms.
-"""
-
-BACKLOG = 4096
-"""Connections that wait to be accepted."""
-
-SWEEP_TICKS = 10
-"""Every second, in uvicorn's ticks of 0.1 s."""
-
 log = structlog.get_logger()
 
 
-class Server(uvicorn.Server):
-    """uvicorn's server, which also cuts off late requests, shows other workers what it counts, and
-    knows whether it has failed.
-
-    `on_started` is called when it serves; False makes it fail. It stops in order when `lifeline`,
-    a file descriptor, becomes readable.
-    """
-
-    failed = False
-
-    def __init__(
-        self,
-        config: uvicorn.Config,
-        metrics: Metrics,
-        on_started: Callable[[], bool],
-        lifeline: int | None,
-    ) -> None:
-        super().__init__(config)
-        self._metrics = metrics
-        self._on_started = on_started
-        self._lifeline = lifeline
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        # The application says itself why it cannot start; uvicorn would add a trace of its own.
-        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
-        await super().startup(sockets)
-        logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
-        if self._lifeline is not None:
-            asyncio.get_running_loop().add_reader(self._lifeline, self._lose, self._lifeline)
-        if self.started and not self._on_started():
-            self.fail()
-        gc.freeze()
-        gc.set_threshold(COLLECT_AFTER, 20, 20)
-
-    def fail(self) -> None:
-        """Stop in order."""
-        self.failed = True
-        self.should_exit = True
-
-    def _lose(self, lifeline: int) -> None:
-        asyncio.get_running_loop().remove_reader(lifeline)
-        log.error("the supervisor is gone")
-        self.fail()
-
-    async def on_tick(self, counter: int) -> bool:
-        if counter % SWEEP_TICKS == 0:
-            self._metrics.refresh()
-            now = asyncio.get_running_loop().time()
-            for connection in list(self.server_state.connections):
-                if isinstance(connection, BoundedHttpProtocol):
-                    connection.close_if_late(now)
-        return await super().on_tick(counter)
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        with super().capture_signals():
-            yield
-            # Being asked to stop is no failure: uvicorn would raise the signal again.
-            self._captured_signals.clear()
-
-
-def serve(settings: Settings) -> None:
+def serve(read_settings: Callable[[], Settings]) -> None:
     """Serve until SIGTERM or Ctrl-C; what was read by then is committed and answered.
 
     One worker serves in this process. Several are processes of their own, and this one only
-    watches over them. Exits with 1 if the server stopped because a part of it failed.
+    watches over them; at SIGHUP it replaces them, one after another, by workers with the settings
+    and keys of that moment. Exits with 1 if the server stopped because a part of it failed.
     """
+    settings = read_settings()
     configure_logging(settings.log_level, settings.log_format)
     _allow_many_connections()
     sys.setswitchinterval(SWITCH_INTERVAL)
-    listeners = _listen(settings.host, settings.port, settings.workers)
+    listeners = listen(settings.host, settings.port, settings.workers)
     code = (
-        _supervise(settings, listeners) if len(listeners) > 1 else _run_alone(settings, *listeners)
+        _supervise(read_settings, settings, listeners)
+        if len(listeners) > 1
+        else _run_alone(settings, *listeners)
     )
     log.info("stopped")
     if code:
@@ -147,44 +81,80 @@ def _run_alone(settings: Settings, listener: socket.socket) -> int:
     return _run(settings, listener, started)
 
 
-def _supervise(settings: Settings, listeners: list[socket.socket]) -> int:
+def _supervise(
+    read_settings: Callable[[], Settings], settings: Settings, listeners: list[socket.socket]
+) -> int:
     """Keep a worker at work on each listener. Neither a thread nor an event loop runs here."""
     board = Board(len(listeners))
+    # Loaded here, once for all workers; later it might be another version's that is on the disk.
+    import sensorflow.bus.postgres
+    import sensorflow.storage.postgres.notices
+    import sensorflow.storage.postgres.storage
+    import sensorflow.storage.postgres.upkeep  # noqa: F401
+
     # Here, once: a worker that replaces another must not have other keys than the rest.
     keyring, made = load_keys(settings.data_dir, given_keys(settings))
-
-    def work(worker: Worker) -> None:
-        structlog.contextvars.bind_contextvars(worker=worker.index)
-        for index, listener in enumerate(listeners):
-            if index != worker.index:
-                listener.close()
-
-        def started(_: Application) -> bool:
-            log.info("worker started", pid=os.getpid())
-            worker.report_started()
-            return True
-
-        with faults_in_one_line():
-            code = _run(settings, listeners[worker.index], started, worker.lifeline, keyring, board)
-        log.info("worker stopped", pid=os.getpid())
-        sys.exit(code)
 
     def stop_listening() -> None:
         for listener in listeners:
             listener.close()
 
+    def renew() -> Work | None:
+        try:
+            now = read_settings()
+            changed = [name for name in FIXED if getattr(now, name) != getattr(settings, name)]
+            if changed:
+                raise SettingsError(
+                    f"{changed[0].upper()}: it has changed; stop and start the server for that."
+                )
+            keyring, made = load_keys(now.data_dir, given_keys(now))
+            if made:
+                raise SettingsError(
+                    f"{VARIABLES[next(iter(made))]}: it is neither set nor kept any more; "
+                    "stop and start the server to have a new one made."
+                )
+        except SettingsError as error:
+            log.error("no rolling restart", reason=str(error))
+            return None
+        return partial(_work, now, keyring, listeners, board)
+
     gc.freeze()  # a collection would write to every page that is shared with the workers
     supervisor = Supervisor(
-        work,
+        partial(_work, settings, keyring, listeners, board),
         len(listeners),
-        Patience(stop=STOP_TIMEOUT),
+        Patience(stop=STOP_TIMEOUT, retire=HANDOVER_TIMEOUT + STOP_TIMEOUT),
         on_first_start=lambda: _welcome(settings, made, lambda: keep_keys(settings.data_dir, made)),
         on_stop=stop_listening,
+        renew=renew,
     )
     code = supervisor.run()
     if code and not supervisor.reported:
         sys.exit(code)  # the worker has said why; nothing was ever started
     return code
+
+
+def _work(
+    settings: Settings,
+    keyring: Keyring,
+    listeners: list[socket.socket],
+    board: Board,
+    worker: Worker,
+) -> None:
+    """Serve as one worker of several."""
+    structlog.contextvars.bind_contextvars(worker=worker.index)
+    for index, listener in enumerate(listeners):
+        if index != worker.index:
+            listener.close()
+
+    def started(_: Application) -> bool:
+        log.info("worker started", pid=os.getpid())
+        worker.report_started()
+        return True
+
+    with faults_in_one_line():
+        code = _run(settings, listeners[worker.index], started, worker.lifeline, keyring, board)
+    log.info("worker stopped", pid=os.getpid())
+    sys.exit(code)
 
 
 def _welcome(settings: Settings, made: Mapping[Scope, str], keep: Callable[[], None]) -> bool:
@@ -248,37 +218,6 @@ def _run(
     )
     server.run(sockets=[listener])
     return int(server.failed)
-
-
-def _listen(host: str, port: int, count: int) -> list[socket.socket]:
-    """Bind before anything else, so that a port in use costs neither keys nor a database.
-
-    The kernel spreads connections over all of the listeners.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with contextlib.ExitStack() as opened:
-        listeners = [
-            opened.enter_context(socket.socket(family, socket.SOCK_STREAM)) for _ in range(count)
-        ]
-        try:
-            for listener in listeners:
-                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                # Not for the first: it must find the port unused, by another such server too.
-                if listener is not listeners[0]:
-                    listeners[0].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-                    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-                listener.bind((host, port))
-                # Bound alone, the port could still be lost to another that binds and listens.
-                listener.listen(BACKLOG)
-        except (socket.gaierror, UnicodeError):
-            raise SettingsError(f"HOST: there is no address {host!r} to listen on.") from None
-        except OSError as error:
-            raise SettingsError(
-                f"PORT: cannot listen on {host} port {port} ({error.strerror}); "
-                "stop what uses it, or set another PORT."
-            ) from None
-        opened.pop_all()
-    return listeners
 
 
 def _allow_many_connections() -> None:

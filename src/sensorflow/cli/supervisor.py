@@ -1,76 +1,56 @@
-"""Worker processes, and the one that watches over them and does nothing else."""
+"""The process that watches over worker processes, and does nothing else."""
 
 import os
 import selectors
 import signal
-import sys
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from math import inf
 from time import monotonic
 from types import FrameType
-from typing import Final, NoReturn
 
 import structlog
 
-_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
-
-LONGEST_PAUSE: Final = 5.0
-"""Seconds before the replacement of a worker that has died again and again."""
+from sensorflow.cli.patience import Patience
+from sensorflow.cli.processes import RETIRE, SIGNALS, Nursery, Process, Work
+from sensorflow.cli.terminal import Terminal
 
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True)
-class Patience:
-    """How long a supervisor waits, in seconds."""
-
-    stop: float
-    """For workers that were asked to end; then they are killed."""
-    steady: float = 5.0
-    """A worker that has lived so long is replaced at once."""
-    shortest_pause: float = 0.2
-    """Before the replacement of one that died sooner, from the second such death in a row on."""
-    longest_pause: float = LONGEST_PAUSE
-    """The pause doubles with each further such death, up to this."""
-    kill: float = 5.0
-    """For the system to clear away those that were killed; then they are left to it."""
-
-
-class Worker:
-    """What a worker process has of its supervisor."""
-
-    def __init__(self, index: int, lifeline: int, reports: int) -> None:
-        self.index = index
-        """Which of the workers it is, from 0; its replacement is the same one."""
-        self.lifeline = lifeline
-        """A file descriptor that becomes readable, at its end, when the supervisor is gone."""
-        self._reports = reports
-
-    def report_started(self) -> None:
-        """Tell the supervisor that this worker is at work."""
-        with suppress(OSError):  # the supervisor is gone, as the lifeline tells
-            os.write(self._reports, bytes([self.index]))
-
-
-@dataclass
+@dataclass(eq=False)
 class _Place:
     """One worker: the process it is now, and those it was before."""
 
     index: int
     due: float = inf
     """When a process is to be started, where there is none."""
-    pid: int | None = None
-    born: float = 0.0
+    process: Process | None = None
     first: bool = True
-    """Whether this process is the first, and has not reported yet."""
+    """Whether no process of it has ever reported, or died and been replaced."""
     pause: float = 0.0
     """Before the next replacement, unless the process becomes steady."""
 
 
+@dataclass
+class _Roll:
+    """A rolling restart: one worker after another gets a successor, then is asked to end."""
+
+    work: Work
+    places: deque[_Place]
+    """Those whose process is still an old one; the first is at its turn."""
+    successor: Process | None = None
+    """Of the first, until it has reported."""
+    leaving: Process | None = None
+    """The process before the last that reported, until it has ended."""
+    until: float = inf
+    """How long the one or the other is waited for."""
+
+
 class Supervisor:
-    """Keeps `count` workers, at most 256, at work until it is asked to stop.
+    """Keeps `count` workers at work until it is asked to stop.
 
     Each is a forked process that runs `work` and ends with it; `SystemExit` sets its exit code.
     The first starts alone, the others when it has reported: what only one has to do is then done,
@@ -79,50 +59,52 @@ class Supervisor:
     all end with that code; the process says why itself.
 
     `on_first_start` is called in the supervisor at the first report; False ends all with 1.
-    `on_stop` is called there before workers are asked to end.
+    `on_stop` is called there before workers are asked to end. At SIGHUP `renew` is called there;
+    it returns what workers are to do from now on, or None where they have to stay as they are.
     """
 
     def __init__(
         self,
-        work: Callable[[Worker], None],
+        work: Work,
         count: int,
         patience: Patience,
         *,
         on_first_start: Callable[[], bool] = lambda: True,
         on_stop: Callable[[], None] = lambda: None,
+        renew: Callable[[], Work | None] = lambda: None,
     ) -> None:
         self._work = work
         self._patience = patience
         self._on_first_start = on_first_start
         self._on_stop = on_stop
+        self._renew = renew
         self._places = [_Place(index) for index in range(count)]
         self.reported = False
         """Whether any worker has ever reported its start."""
+        self._roll: _Roll | None = None
+        self._asked_to_roll = False
         self._asked_to_stop = False
         self._in_a_hurry = False
         self._exit_code: int | None = None
-        # Nobody writes to the lifeline: it ends with its only writer, this process.
-        self._lifeline, self._lifeline_end = os.pipe()
-        self._reports, self._reports_end = os.pipe()
-        self._wakes, self._wakes_end = os.pipe()
+        self._terminal = Terminal()
+        self._nursery = Nursery()
         self._selector = selectors.PollSelector()  # has no descriptor that workers would inherit
-        for pipe in (self._reports, self._wakes):
+        for pipe in (self._nursery.reports, self._nursery.wakes):
             self._selector.register(pipe, selectors.EVENT_READ)
-        for pipe in (self._reports, self._wakes, self._wakes_end):
-            os.set_blocking(pipe, False)
 
     def run(self) -> int:
         """Work until SIGTERM or Ctrl-C; returns the exit code. Once a process, in its main thread.
 
         A second Ctrl-C is passed on to the workers.
         """
-        signal.set_wakeup_fd(self._wakes_end, warn_on_full_buffer=False)
-        for number in _SIGNALS:
+        signal.set_wakeup_fd(self._nursery.wakes_end, warn_on_full_buffer=False)
+        for number in SIGNALS:
             signal.signal(number, self._note)
         self._places[0].due = monotonic()
         while not self._stopping:
             self._start_due()
-            self._wait(min((p.due for p in self._places if p.pid is None), default=inf))
+            self._go_on_rolling()
+            self._wait(min(self._deadlines(), default=inf))
             self._reap()
         self._stop()
         return self._exit_code or 0
@@ -132,40 +114,57 @@ class Supervisor:
         return self._asked_to_stop or self._exit_code is not None
 
     def _note(self, number: int, _: FrameType | None) -> None:
-        if number == signal.SIGINT and self._asked_to_stop:
+        if number == signal.SIGHUP and not self._terminal.is_gone:
+            self._asked_to_roll = True
+        elif number == signal.SIGINT and self._asked_to_stop:
             self._in_a_hurry = True
         elif number != signal.SIGCHLD:
             self._asked_to_stop = True
+
+    def _deadlines(self) -> list[float]:
+        starts = [place.due for place in self._places if self._is_to_be_started(place)]
+        return starts if self._roll is None else [*starts, self._roll.until]
 
     def _wait(self, until: float) -> None:
         """Return after a signal or a report, at the latest at the given time."""
         self._selector.select(None if until == inf else max(0.0, until - monotonic()))
         with suppress(BlockingIOError):
-            os.read(self._wakes, 4096)
+            os.read(self._nursery.wakes, 4096)
         self._hear()
 
     def _hear(self) -> None:
         """Take in what workers have reported."""
-        with suppress(BlockingIOError):
-            for index in os.read(self._reports, 4096):
-                self._places[index].first = False
-                if not self.reported and not self._stopping:
-                    self.reported = True
-                    self._begin()
+        for pid in self._nursery.reported():
+            roll = self._roll
+            if roll is not None and roll.successor is not None and roll.successor.pid == pid:
+                self._hand_over(roll, roll.successor)
+            for place in self._places:
+                if place.process is not None and place.process.pid == pid:
+                    place.first = False
+            if not self.reported and not self._stopping:
+                self.reported = True
+                self._begin()
 
     def _begin(self) -> None:
         if not self._on_first_start():
             self._exit_code = 1
         for place in self._places:
-            if place.pid is None:
+            if place.process is None:
                 place.due = monotonic()
+
+    def _is_to_be_started(self, place: _Place) -> bool:
+        has_successor = (
+            self._roll is not None
+            and self._roll.successor is not None
+            and self._roll.places[0] is place
+        )
+        return place.process is None and not has_successor
 
     def _start_due(self) -> None:
         for place in self._places:
-            if place.pid is None and place.due <= monotonic():
+            if self._is_to_be_started(place) and place.due <= monotonic():
                 try:
-                    place.pid = self._fork(place.index)
-                    place.born = monotonic()
+                    place.process = self._nursery.start(place.index, self._work)
                 except OSError as error:
                     log.error("a worker cannot be started", worker=place.index, error=str(error))
                     self._postpone(place)
@@ -175,31 +174,95 @@ class Supervisor:
         longer = max(self._patience.shortest_pause, 2 * place.pause)
         place.pause = min(self._patience.longest_pause, longer)
 
+    # A rolling restart. At each moment as many are at work as before, and one more process lives.
+
+    def _go_on_rolling(self) -> None:
+        if self._roll is None and self._asked_to_roll and self.reported:
+            self._asked_to_roll = False
+            work = self._renew()
+            if work is not None:
+                log.info("rolling restart", workers=len(self._places))
+                self._roll = _Roll(work, deque(self._places))
+        roll = self._roll
+        if roll is None:
+            return
+        awaited = roll.successor or roll.leaving
+        if awaited is not None:
+            if monotonic() >= roll.until:
+                roll.until = inf
+                log.error("a worker takes too long and is killed", pid=awaited.pid)
+                os.kill(awaited.pid, signal.SIGKILL)
+        elif roll.places:
+            try:
+                roll.successor = self._nursery.start(roll.places[0].index, roll.work)
+                roll.until = monotonic() + self._patience.start
+            except OSError as error:
+                self._give_up(roll, error=str(error))
+        else:
+            self._roll = None
+            log.info("rolling restart done", workers=len(self._places))
+            self._go_on_rolling()  # where it was asked for again meanwhile
+
+    def _hand_over(self, roll: _Roll, successor: Process) -> None:
+        place = roll.places.popleft()
+        place.process, roll.leaving, roll.successor = successor, place.process, None
+        place.pause = 0.0
+        self._work = roll.work
+        roll.until = inf
+        if roll.leaving is not None and not self._stopping:
+            roll.until = monotonic() + self._patience.retire
+            os.kill(roll.leaving.pid, RETIRE)
+
+    def _give_up(self, roll: _Roll, **reason: object) -> None:
+        log.error(
+            "the rolling restart is given up: a new worker did not start; the others stay",
+            worker=roll.places[0].index,
+            **reason,
+        )
+        self._roll = None
+
+    # Deaths, and the end.
+
+    def _processes(self) -> list[Process]:
+        found = [place.process for place in self._places]
+        if self._roll is not None:
+            found += [self._roll.successor, self._roll.leaving]
+        return [process for process in found if process is not None]
+
     def _reap(self) -> None:
         """Take note of the processes that have ended."""
-        for place in self._places:
-            if place.pid is None:
-                continue
-            pid, status = os.waitpid(place.pid, os.WNOHANG)
+        for process in self._processes():
+            pid, status = os.waitpid(process.pid, os.WNOHANG)
             if pid != 0:
                 self._hear()  # what it reported before its end
-                place.pid = None
-                if not self._stopping:
-                    self._replace(place, pid, os.waitstatus_to_exitcode(status))
+                self._ended(process, os.waitstatus_to_exitcode(status))
 
-    def _replace(self, place: _Place, pid: int, code: int) -> None:
+    def _ended(self, process: Process, code: int) -> None:
+        roll = self._roll
+        if roll is not None and process is roll.leaving:
+            roll.leaving = None
+        elif roll is not None and process is roll.successor:
+            roll.successor = None
+            if not self._stopping:
+                self._give_up(roll, pid=process.pid, **_told(code))
+        for place in self._places:
+            if place.process is process:
+                place.process = None
+                if not self._stopping:
+                    self._replace(place, process, code)
+
+    def _replace(self, place: _Place, process: Process, code: int) -> None:
         if place.first and code > 0:
             self._exit_code = code
             return
         place.first = False
-        if monotonic() - place.born >= self._patience.steady:
+        if monotonic() - process.born >= self._patience.steady:
             place.pause = 0.0
-        end = {"exit_code": code} if code >= 0 else {"signal": signal.strsignal(-code)}
         log.error(
             "a worker has died and is replaced",
             worker=place.index,
-            pid=pid,
-            **end,
+            pid=process.pid,
+            **_told(code),
             after_seconds=place.pause,
         )
         self._postpone(place)
@@ -208,14 +271,14 @@ class Supervisor:
         self._on_stop()
         self._send(signal.SIGTERM)
         if not self._ended_within(self._patience.stop):
-            pids = [place.pid for place in self._places if place.pid is not None]
+            pids = [process.pid for process in self._processes()]
             log.error("workers have not ended in time and are killed", pids=pids)
             self._send(signal.SIGKILL)
             self._ended_within(self._patience.kill)
 
     def _ended_within(self, seconds: float) -> bool:
         until = monotonic() + seconds
-        while any(place.pid is not None for place in self._places):
+        while self._processes():
             if monotonic() >= until:
                 return False
             if self._in_a_hurry:
@@ -226,42 +289,9 @@ class Supervisor:
         return True
 
     def _send(self, number: signal.Signals) -> None:
-        for place in self._places:
-            if place.pid is not None:
-                os.kill(place.pid, number)
+        for process in self._processes():
+            os.kill(process.pid, number)
 
-    def _fork(self, index: int) -> int:
-        # What is buffered would be written by both.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        # A signal to the new process must not reach the handlers that it inherits from this one.
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-        try:
-            pid = os.fork()
-            if pid == 0:
-                self._become_worker(index, mask)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        return pid
 
-    def _become_worker(self, index: int, mask: set[int | signal.Signals]) -> NoReturn:
-        code = 1
-        try:
-            signal.set_wakeup_fd(-1)
-            for number in _SIGNALS:
-                signal.signal(number, signal.SIG_DFL)
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-            # Held by workers, the lifeline would outlive the supervisor.
-            for pipe in (self._lifeline_end, self._reports, self._wakes, self._wakes_end):
-                os.close(pipe)
-            self._work(Worker(index, self._lifeline, self._reports_end))
-            code = 0
-        except SystemExit as end:
-            code = end.code if isinstance(end.code, int) else int(end.code is not None)
-        except Exception:
-            log.critical("a worker has failed", worker=index, exc_info=True)
-        finally:
-            with suppress(OSError):
-                sys.stdout.flush()
-                sys.stderr.flush()
-            os._exit(code)
+def _told(code: int) -> dict[str, object]:
+    return {"exit_code": code} if code >= 0 else {"signal": signal.strsignal(-code)}

@@ -205,6 +205,29 @@ class Spool:
             self._writing = None
 
 
+@dataclass(frozen=True)
+class Survey:
+    """What is in a spool, whoever owns it."""
+
+    readings: int
+    bytes: int
+    damaged: int
+    """Segments that were set aside."""
+
+
+def survey(root: Path) -> Survey:
+    """Look without taking anything over."""
+    segments = []
+    for path in root.glob("*/*.segment"):
+        with suppress(FileNotFoundError):  # drained meanwhile
+            segments.append(_counted(path))
+    return Survey(
+        sum(segment.readings for segment in segments),
+        sum(segment.bytes for segment in segments),
+        sum(1 for _ in root.glob("*.damaged")),
+    )
+
+
 def groups(segment: Segment) -> Iterator[Record]:
     """What a segment holds, in order, as batches to be committed.
 

@@ -32,9 +32,10 @@ def keep_keys(data_dir: Path, made: Mapping[Scope, str]) -> None:
 
 
 def renew_key(data_dir: Path, scope: Scope) -> str:
-    """Replace the kept key of `scope`; it is in force from the next start. Returns the new key.
+    """Replace the kept key of `scope`; it is in force from the next start, also of a worker.
 
-    Raises `SettingsError` where no server has kept keys, or the file cannot be written.
+    Returns the new key. Raises `SettingsError` where no server has kept keys, or the file cannot
+    be written.
     """
     path = data_dir / FILE_NAME
     if not path.exists():

@@ -38,5 +38,11 @@ class Storage(Protocol):
     async def ping(self) -> None:
         """Return if the storage answers now, else raise `StorageUnavailable`."""
 
+    async def skip_ids(self) -> int:
+        """After a restore: have ids go on far beyond all that may have been given.
+
+        Returns the next one. Raises `StorageUnavailable`.
+        """
+
     async def close(self) -> None:
         """Release everything. Idempotent."""

@@ -6,7 +6,6 @@ statements it needs; reads have a thread and a connection of their own and never
 
 import asyncio
 import contextlib
-import fcntl
 import os
 import sqlite3
 from collections.abc import Callable, Sequence
@@ -18,9 +17,11 @@ import msgspec
 from sqlalchemy import URL, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
-from sensorflow.errors import BatchRefused, DataDirInUse, SettingsError, StorageUnavailable
+from sensorflow.errors import BatchRefused, StorageUnavailable
 from sensorflow.readings import Clock, Outcome, Reading, Stored
 from sensorflow.storage.duplicates import compare
+from sensorflow.storage.folder import FILE_NAME, lock_data_dir
+from sensorflow.storage.ids import skip_sqlite_ids
 from sensorflow.storage.migrations import upgrade
 from sensorflow.storage.rows import (
     INSERT_READINGS,
@@ -34,9 +35,6 @@ from sensorflow.storage.rows import (
     to_row,
 )
 from sensorflow.storage.thread import Arguments, OwnThread, T
-
-FILE_NAME: Final = "sensorflow.db"
-LOCK_NAME: Final = "sensorflow.lock"
 
 SENSORS_KEPT: Final = 100_000  # about 20 MB; a sensor beyond it costs a look-up
 _BUSY_TIMEOUT: Final = 1.0  # seconds; a reading waits for two commits, and never for 3 s
@@ -66,23 +64,7 @@ class SqliteStorage:
 
     def __init__(self, data_dir: Path, sensors_kept: int = SENSORS_KEPT) -> None:
         self._sensors_kept = sensors_kept
-        try:
-            data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-            self._lock = os.open(data_dir / LOCK_NAME, flags, 0o600)
-        except (OSError, ValueError) as error:
-            raise SettingsError(
-                f"DATA_DIR: {str(data_dir)!r} cannot be used ({error}); "
-                "name a folder that this user may write to."
-            ) from None
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(self._lock)
-            raise DataDirInUse(
-                f"another sensorflow process is using DATA_DIR {data_dir}; stop it first, "
-                "or give this one a DATA_DIR of its own."
-            ) from None
+        self._lock = lock_data_dir(data_dir)
         self._engine = create_engine(
             URL.create("sqlite+pysqlite", database=str(data_dir / FILE_NAME)),
             pool_size=2,
@@ -129,6 +111,9 @@ class SqliteStorage:
             await self._run(self._writer, self._probe)
             self._away = False
 
+    async def skip_ids(self) -> int:
+        return await self._run(self._writer, self._skip_ids)
+
     async def close(self) -> None:
         if self._closed:
             return
@@ -161,6 +146,11 @@ class SqliteStorage:
             "SELECT seq FROM sqlite_sequence WHERE name = 'readings'"
         ).fetchone()
         self._last_id = row[0] if row else 0
+
+    def _skip_ids(self) -> int:
+        first = skip_sqlite_ids(self._writing)
+        self._last_id = first - 1
+        return first
 
     def _probe(self) -> None:
         self._writing.execute("PRAGMA user_version = 0")

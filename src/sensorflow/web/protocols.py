@@ -56,6 +56,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._message_bytes = 0
         self._in_head = True
+        self._retiring = False
         # From the connection on: whoever sends nothing at all is not kept either.
         self._waiting_since: float | None = self.loop.time()
 
@@ -103,6 +104,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._in_head = False
         self.scope["extensions"] = {WHOLE_RESPONSE: {"respond": self.respond_whole}}
         super().on_headers_complete()
+        if self._retiring:
+            self.retire()
 
     def on_message_complete(self) -> None:
         self._waiting_since = None
@@ -149,6 +152,15 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._end_with(_TOO_LATE, Reason.REQUEST_TIMEOUT)
         else:
             self.transport.close()
+
+    def retire(self) -> None:
+        """Have the response under way, or else the next one, be the last on this connection.
+
+        The client is told so in that response, and nothing that it sends crosses with the close.
+        """
+        self._retiring = True
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.keep_alive = False
 
     def shutdown(self) -> None:
         if self._waiting_since is not None and self._head_bytes:

@@ -55,7 +55,8 @@ BEGIN
     IF many > 1 THEN
         PERFORM setval('readings_id_seq', first + many - 1);
     END IF;
-    SELECT max(upper), greatest(1000000, (max(upper) - min(lower)) / 32) INTO top, width
+    -- Not from the first id to the last: a restore leaves a gap between them.
+    SELECT max(upper), greatest(1000000, (sum(upper - lower) / 32)::bigint) INTO top, width
         FROM partitions;
     WHILE first + many + width / 2 > top LOOP
         PERFORM make_partition(top, top + width);

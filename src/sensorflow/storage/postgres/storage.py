@@ -17,6 +17,7 @@ from sensorflow.errors import StorageUnavailable
 from sensorflow.readings import Outcome, Reading
 from sensorflow.storage.migrations import HEAD, upgrade
 from sensorflow.storage.postgres.connection import connect, limited, parse, translated
+from sensorflow.storage.postgres.restored import skip_ids
 from sensorflow.storage.postgres.rows import SELECT_READINGS, from_row
 from sensorflow.storage.postgres.session import Connection, Session
 
@@ -109,6 +110,9 @@ class PostgresStorage:
             raise StorageUnavailable("the database is not connected")
         async with self._reading() as connection:
             await connection.exec_driver_sql("SELECT 1")
+
+    async def skip_ids(self) -> int:
+        return await skip_ids(self.address)
 
     async def close(self) -> None:
         self._drop()

@@ -1,0 +1,1 @@
+"""`sensorflow doctor`: looks at everything that a server needs, and says what to do."""

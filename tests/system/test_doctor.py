@@ -1,0 +1,358 @@
+"""`sensorflow doctor` of the real program, with each thing that can be wrong."""
+
+import os
+import resource
+import shutil
+import socket
+import sqlite3
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from tests.load import wait_until
+from tests.postgres import Postgres, shared
+from tests.servers import ADMIN_KEY, INGEST_KEY, PROGRAM, READ_KEY, Server, free_port, http
+
+KEYS = {
+    "API_KEY": "9f2c61d07ab34e58",
+    "API_KEY_WS": "b81e4d2f6c0a9753",
+    "ADMIN_KEY": "0c7d5e1a94f8b263",
+}
+READING = b'{"temperature": 1, "humidity": 2, "pressure": 3, "sensor_id": "a"}'
+
+
+class Report:
+    """What the doctor said."""
+
+    def __init__(self, result: subprocess.CompletedProcess[str]) -> None:
+        assert result.stderr == "", result.stderr
+        assert "\x1b" not in result.stdout, "colours where there is no terminal"
+        self.code = result.returncode
+        self.text = result.stdout
+        *lines, blank, self.summary = result.stdout.splitlines()
+        assert blank == ""
+        self.lines = [(line[:9].strip(), line[9:21].strip(), line[21:]) for line in lines]
+        faults = [line for line in self.lines if line[0] == "fault"]
+        assert {level for level, _, _ in self.lines} <= {"pass", "warning", "fault"}
+        assert self.code == (1 if faults else 0), result.stdout
+
+    def said(self, level: str, about: str) -> str:
+        """The one line of this kind."""
+        (said,) = [text for this, what, text in self.lines if (this, what) == (level, about)]
+        return said
+
+    @property
+    def bad(self) -> set[tuple[str, str]]:
+        """What is not well, except for the machine's clock, which is not ours."""
+        return {(level, what) for level, what, _ in self.lines if level != "pass"} - {
+            ("warning", "clock")
+        }
+
+
+def doctor(
+    folder: Path,
+    *arguments: str,
+    before: Callable[[], None] | None = None,
+    **variables: str,
+) -> Report:
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOST": "127.0.0.1",
+        "PORT": str(free_port()),
+        "DATA_DIR": str(folder / "data"),
+        **KEYS,
+        **variables,
+    }
+    result = subprocess.run(
+        [PROGRAM, "doctor", *arguments],
+        cwd=folder,
+        env={name: value for name, value in environment.items() if value},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        preexec_fn=before,
+    )
+    for secret in (*KEYS.values(), INGEST_KEY, READ_KEY, ADMIN_KEY, "secret-word"):
+        assert secret not in result.stdout + result.stderr
+    return Report(result)
+
+
+@pytest.fixture
+def postgres() -> Postgres:
+    return shared("15")
+
+
+@pytest.fixture
+def database(postgres: Postgres) -> Iterator[str]:
+    database = postgres.create_database()
+    yield database
+    postgres.drop_database(database)
+
+
+@pytest.fixture
+def migrated(tmp_path: Path, database: str) -> str:
+    """With our tables."""
+    subprocess.run(
+        [PROGRAM, "db", "upgrade"],
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], "DATABASE_URL": database},
+        check=True,
+        capture_output=True,
+        timeout=60,
+    )
+    return database
+
+
+# Nothing wrong
+
+
+def test_an_empty_folder_is_well(tmp_path: Path) -> None:
+    report = doctor(tmp_path)
+    assert report.bad == set()
+    assert report.summary.startswith("no faults, ")
+    assert "made at the first start" in report.said("pass", "DATA_DIR")
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_running_server_is_well_also_through_its_address(tmp_path: Path) -> None:
+    with Server(tmp_path, **KEYS) as server:
+        http(
+            server.port,
+            "POST /api/temperature_reading",
+            READING,
+            {"X-API-Key": KEYS["API_KEY"], "Content-Length": str(len(READING))},
+        )
+        report = doctor(tmp_path, "--url", server.base, PORT=str(server.port))
+        assert report.bad == set()
+        assert "our server answers" in report.said("pass", "port")
+        assert "stored" in report.said("pass", "ready")
+        assert "none" in report.said("pass", "proxy")
+        assert report.said("pass", "live stream") == "WebSockets get through."
+        assert "up to date" in report.said("pass", "migrations")
+        wrong = doctor(tmp_path, "--url", server.base, "--api-key-ws", "secret-word-of-another")
+        assert wrong.bad == {("fault", "live stream")}
+
+
+def test_a_migrated_postgresql_is_well(tmp_path: Path, migrated: str) -> None:
+    report = doctor(tmp_path, DATABASE_URL=migrated, WORKERS="2")
+    assert report.bad == set()
+    assert "version 15" in report.said("pass", "database")
+    assert "up to date" in report.said("pass", "migrations")
+
+
+# Settings
+
+
+@pytest.mark.parametrize(
+    ("variables", "line"),
+    [
+        ({"PORT": "abc"}, "PORT: "),
+        ({"DATABASE_URL": "mysql://me:secret-word@db/x"}, "DATABASE_URL: "),
+        ({"API_KEY": "short"}, "API_KEY: "),
+    ],
+)
+def test_settings_that_cannot_be_right(
+    tmp_path: Path, variables: dict[str, str], line: str
+) -> None:
+    report = doctor(tmp_path, **variables)  # type: ignore[arg-type]
+    assert report.said("fault", "settings").startswith(line)
+
+
+def test_keys_that_everybody_knows_or_guesses(tmp_path: Path) -> None:
+    report = doctor(
+        tmp_path, API_KEY="SUA_CHAVE_SECRETA_AQUI", API_KEY_WS="aaaaaaaaaaaaaaaaaa", ADMIN_KEY=""
+    )
+    assert report.bad == {("warning", "keys")}
+    assert "README's example" in report.text
+    assert "API_KEY_WS is easy to guess" in report.text
+    same = doctor(tmp_path, API_KEY=KEYS["API_KEY_WS"])
+    assert "API_KEY and API_KEY_WS are the same" in same.said("warning", "keys")
+
+
+def test_an_env_file_that_others_read_or_nobody(tmp_path: Path) -> None:
+    path = tmp_path / ".env"
+    path.write_text("API_KEY=from-the-file-of-settings\n")
+    path.chmod(0o644)
+    assert doctor(tmp_path).bad == {("warning", ".env")}
+    path.chmod(0o600)
+    assert doctor(tmp_path).bad == set()
+    path.write_bytes(b"API_KEY=\xff\xfe")
+    assert ("fault", ".env") in doctor(tmp_path).bad
+    path.unlink()
+    path.mkdir()
+    assert ("fault", ".env") in doctor(tmp_path).bad
+
+
+# The disk
+
+
+def test_a_data_dir_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("a file")
+    assert "cannot be written" in doctor(tmp_path).said("fault", "DATA_DIR")
+    assert "cannot be written" in doctor(tmp_path, DATA_DIR="/proc/x").said("fault", "DATA_DIR")
+
+
+def test_a_disk_that_takes_nothing(tmp_path: Path) -> None:
+    # As good as a full one, and it needs no file system of its own.
+    report = doctor(
+        tmp_path, before=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1024, 1024))
+    )
+    assert report.bad == {("fault", "DATA_DIR")}
+
+
+def test_a_data_dir_that_others_may_read(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir(mode=0o755)
+    assert doctor(tmp_path).bad == {("warning", "DATA_DIR")}
+
+
+def test_what_waits_and_what_was_refused(tmp_path: Path, postgres: Postgres, migrated: str) -> None:
+    with Server(tmp_path, DATABASE_URL=migrated) as server:
+        postgres.drop_database(migrated)
+        headers = {"X-API-Key": INGEST_KEY, "Content-Length": str(len(READING))}
+        wait_until(
+            lambda: b" 202 " in http(server.port, "POST /api/temperature_reading", READING, headers)
+        )
+        report = doctor(
+            tmp_path,
+            DATABASE_URL=migrated,
+            PORT=str(server.port),
+            API_KEY_WS=READ_KEY,
+        )
+        assert "does not exist" in report.said("fault", "database")
+        assert "go to the spool" in report.said("warning", "ready")
+        assert report.said("warning", "spool").startswith("1 readings (")
+        server.kill()
+    (server.data_dir / "quarantine.ndjson").write_text("{}\n{}\n{}\n")
+    (server.data_dir / "spool" / "x.damaged").write_text("")
+    report = doctor(tmp_path, DATABASE_URL=migrated)
+    assert report.said("warning", "quarantine").startswith("3 readings ")
+    assert "1 damaged segments" in report.text
+
+
+def test_an_embedded_database_that_is_damaged_or_from_another_version(tmp_path: Path) -> None:
+    with Server(tmp_path) as server:
+        assert server.terminate() == 0
+    path = server.data_dir / "sensorflow.db"
+    for revision, level in (("0000", "warning"), ("9999", "fault")):
+        with closing(sqlite3.connect(path)) as database:
+            database.execute("UPDATE alembic_version SET version_num = ?", (revision,))
+            database.commit()
+        assert doctor(tmp_path).bad == {(level, "migrations")}
+    path.write_bytes(b"no database" * 1000)
+    assert "cannot be read" in doctor(tmp_path).said("fault", "database")
+
+
+# PostgreSQL
+
+
+def test_a_wrong_password(tmp_path: Path, postgres: Postgres, database: str) -> None:
+    report = doctor(tmp_path, DATABASE_URL=database.replace(postgres.password, "secret-word"))
+    assert "password authentication failed" in report.said("fault", "database")
+
+
+def test_a_database_that_is_not_there_or_does_not_answer(
+    tmp_path: Path, postgres: Postgres
+) -> None:
+    report = doctor(tmp_path, DATABASE_URL=postgres.url("nothing"))
+    assert "does not exist" in report.said("fault", "database")
+    refused = f"postgresql://sensors:secret-word@127.0.0.1:{free_port()}/sensors"
+    assert "cannot be used" in doctor(tmp_path, DATABASE_URL=refused).said("fault", "database")
+    with closing(socket.create_server(("127.0.0.1", 0))) as silent:
+        url = f"postgresql://sensors:secret-word@127.0.0.1:{silent.getsockname()[1]}/sensors"
+        assert "does not answer" in doctor(tmp_path, DATABASE_URL=url).said("fault", "database")
+
+
+@pytest.mark.parametrize(
+    ("sql", "bad"),
+    [
+        ("UPDATE alembic_version SET version_num = '0000'", ("warning", "migrations")),
+        ("UPDATE alembic_version SET version_num = '9999'", ("fault", "migrations")),
+        ("ALTER TABLE readings OWNER TO postgres", ("fault", "database")),
+        ("ALTER SCHEMA public OWNER TO postgres", ("fault", "database")),
+        (
+            "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = on',"
+            " current_database()); END $$",
+            ("fault", "database"),
+        ),
+    ],
+    ids=["older", "newer", "owner", "privilege", "read-only"],
+)
+def test_a_database_that_is_not_fit(
+    tmp_path: Path, postgres: Postgres, migrated: str, sql: str, bad: tuple[str, str]
+) -> None:
+    postgres.script(sql, migrated)
+    assert doctor(tmp_path, DATABASE_URL=migrated).bad == {bad}
+
+
+# The port and the address
+
+
+@pytest.mark.parametrize("what", ["silent", "answering"])
+def test_a_port_that_something_else_has(tmp_path: Path, what: str) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken, another() as answering:
+        port = answering if what == "answering" else taken.getsockname()[1]
+        report = doctor(tmp_path, PORT=str(port))
+    assert "another program" in report.said("fault", "port")
+
+
+def test_an_address_that_is_not_this_machines(tmp_path: Path) -> None:
+    assert ("fault", "port") in doctor(tmp_path, HOST="no-such-host.invalid").bad
+
+
+@contextmanager
+def another(server: str = "nginx", health: bytes = b"hello") -> Iterator[int]:
+    """An HTTP server that is not ours, or a proxy that knows nothing of WebSockets."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = health if self.path == "/healthz" else b""
+            self.send_response_only(200 if self.path == "/healthz" else 404)
+            self.send_header("Server", server)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+        thread = threading.Thread(target=running.serve_forever)
+        thread.start()
+        try:
+            yield running.server_port
+        finally:
+            running.shutdown()
+            thread.join()
+
+
+def test_an_address_that_leads_elsewhere(tmp_path: Path) -> None:
+    with another() as port:
+        report = doctor(tmp_path, "--url", f"http://127.0.0.1:{port}")
+        assert "does not lead to our server" in report.said("fault", "url")
+    report = doctor(tmp_path, "--url", f"https://127.0.0.1:{free_port()}")
+    assert "does not answer" in report.said("fault", "url")
+
+
+def test_a_proxy_that_keeps_back_addresses_and_live_connections(tmp_path: Path) -> None:
+    with another(health=b'{"status":"ok"}') as port:
+        report = doctor(tmp_path, "--url", f"http://127.0.0.1:{port}")
+    assert report.bad == {("warning", "proxy"), ("fault", "live stream")}
+    assert "TRUSTED_PROXIES" in report.said("warning", "proxy")
+
+
+def test_the_doctor_changes_nothing(tmp_path: Path, database: str, postgres: Postgres) -> None:
+    data = tmp_path / "data"
+    data.mkdir(mode=0o700)
+    doctor(tmp_path, DATABASE_URL=database)
+    assert list(data.iterdir()) == []
+    assert (
+        postgres.execute("SELECT 1 FROM pg_class WHERE relname = 'readings'", database=database)
+        == []
+    )
+    shutil.rmtree(data)
