@@ -6,9 +6,10 @@ import signal
 import socket
 import ssl
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -67,17 +68,18 @@ class Nginx:
         assert tested.returncode == 0, tested.stderr
         return tested.stderr
 
-    def start(self) -> None:
+    def start(self, *, serves_tls: bool) -> None:
         with (self.folder / "stderr.log").open("ab") as output:
             self._process = subprocess.Popen(
                 [self._program, "-c", self.folder / "nginx.conf"], stdout=output, stderr=output
             )
-        wait_until(lambda: self._process is not None and self._listens())
+        ports = [self.http_port, self.https_port] if serves_tls else [self.http_port]
+        wait_until(lambda: self._listens(ports))
 
-    def _listens(self) -> bool:
+    def _listens(self, ports: Iterable[int]) -> bool:
         assert self._process is not None
         assert self._process.poll() is None, (self.folder / "stderr.log").read_text()
-        for port in (self.http_port, self.https_port):
+        for port in ports:
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", port)) != 0:
                     return False
@@ -116,6 +118,14 @@ class Nginx:
             with tls.wrap_socket(plain, server_hostname=DOMAIN) as connection:
                 connection.sendall(request)
                 return _read_response(connection)
+
+    def certificate(self, tls: ssl.SSLContext) -> dict[str, Any]:
+        """The certificate that is served, as `tls` trusts it."""
+        with (
+            socket.create_connection(("127.0.0.1", self.https_port), 20) as plain,
+            tls.wrap_socket(plain, server_hostname=DOMAIN) as connection,
+        ):
+            return dict(connection.getpeercert() or {})
 
     def agreed(self, tls: ssl.SSLContext) -> tuple[str | None, str | None]:
         """Protocol and TLS version that come out of a handshake."""
@@ -186,10 +196,10 @@ def self_signed(folder: Path) -> ssl.SSLContext:
 
 
 @contextmanager
-def running(nginx: Nginx) -> Iterator[Nginx]:
+def running(nginx: Nginx, *, serves_tls: bool = True) -> Iterator[Nginx]:
     nginx.check()
     try:
-        nginx.start()
+        nginx.start(serves_tls=serves_tls)
         yield nginx
     finally:
         nginx.stop()
