@@ -21,6 +21,7 @@ from sensorflow.app import Application, create_app, given_keys
 from sensorflow.cli import faults_in_one_line
 from sensorflow.cli.greeting import greeting
 from sensorflow.cli.supervisor import Patience, Supervisor, Worker
+from sensorflow.cli.systemd import notify_ready, notify_stopping
 from sensorflow.errors import SettingsError
 from sensorflow.keys.keyring import Keyring, Scope
 from sensorflow.keys.store import keep_keys, load_keys
@@ -62,17 +63,22 @@ log = structlog.get_logger()
 class Server(uvicorn.Server):
     """uvicorn's server, which also cuts off late requests and knows whether it has failed.
 
-    `on_started` is called when it serves; False makes it fail. It stops in order when `lifeline`,
-    a file descriptor, becomes readable.
+    `on_started` is called when it serves; False makes it fail. `on_stopping` is called when it
+    begins to stop. It stops in order when `lifeline`, a file descriptor, becomes readable.
     """
 
     failed = False
 
     def __init__(
-        self, config: uvicorn.Config, on_started: Callable[[], bool], lifeline: int | None
+        self,
+        config: uvicorn.Config,
+        on_started: Callable[[], bool],
+        on_stopping: Callable[[], None] | None,
+        lifeline: int | None,
     ) -> None:
         super().__init__(config)
         self._on_started = on_started
+        self._on_stopping = on_stopping
         self._lifeline = lifeline
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -86,6 +92,11 @@ class Server(uvicorn.Server):
             self.fail()
         gc.freeze()
         gc.set_threshold(COLLECT_AFTER, 20, 20)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._on_stopping is not None:
+            self._on_stopping()
+        await super().shutdown(sockets)
 
     def fail(self) -> None:
         """Stop in order."""
@@ -135,7 +146,7 @@ def _run_alone(settings: Settings, listener: socket.socket) -> int:
     def started(application: Application) -> bool:
         return _welcome(settings, application.made_keys, application.keep_made_keys)
 
-    return _run(settings, listener, started)
+    return _run(settings, listener, started, notify_stopping)
 
 
 def _supervise(settings: Settings, listeners: list[socket.socket]) -> int:
@@ -155,11 +166,12 @@ def _supervise(settings: Settings, listeners: list[socket.socket]) -> int:
             return True
 
         with faults_in_one_line():
-            code = _run(settings, listeners[worker.index], started, worker.lifeline, keyring)
+            code = _run(settings, listeners[worker.index], started, None, worker.lifeline, keyring)
         log.info("worker stopped", pid=os.getpid())
         sys.exit(code)
 
     def stop_listening() -> None:
+        notify_stopping()
         for listener in listeners:
             listener.close()
 
@@ -195,6 +207,7 @@ def _welcome(settings: Settings, made: Mapping[Scope, str], keep: Callable[[], N
         port=settings.port,
         workers=settings.workers,
     )
+    notify_ready()
     return True
 
 
@@ -202,6 +215,7 @@ def _run(
     settings: Settings,
     listener: socket.socket,
     on_started: Callable[[Application], bool],
+    on_stopping: Callable[[], None] | None,
     lifeline: int | None = None,
     keyring: Keyring | None = None,
 ) -> int:
@@ -232,6 +246,7 @@ def _run(
             backlog=BACKLOG,
         ),
         on_started=lambda: on_started(application),
+        on_stopping=on_stopping,
         lifeline=lifeline,
     )
     server.run(sockets=[listener])
