@@ -51,14 +51,14 @@ class Nginx:
         self.https_port = free_port()
         self.webroot = folder / "webroot"
         self.webroot.mkdir(parents=True)
-        (folder / "snippets").mkdir()
-        (folder / "sites-enabled").mkdir()
         user = "user root;" if os.geteuid() == 0 else ""  # pytest's folders are its owner's alone
         self.write("nginx.conf", MAIN.format(folder=folder, user=user))
         self._process: subprocess.Popen[bytes] | None = None
 
     def write(self, name: str, text: str) -> None:
-        (self.folder / name).write_text(text)
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
 
     def check(self) -> str:
         """What `nginx -t` says; it must be content."""
@@ -153,29 +153,6 @@ def substituted(text: str, replacements: Mapping[str, str]) -> str:
         text, found = re.subn(pattern, replacement, text, flags=re.MULTILINE)
         assert found, pattern
     return text
-
-
-def write_our_site(
-    nginx: Nginx, server_port: int, certificates: Path, *, devices_without_tls: bool = False
-) -> None:
-    """Our site file, word for word but for ports, paths and, if wanted, the documented switch."""
-    replacements = {
-        r"listen \[::\]:.*\n": "",
-        r"listen 80 ": f"listen 127.0.0.1:{nginx.http_port} ",
-        r"listen 443 ": f"listen 127.0.0.1:{nginx.https_port} ",
-        r"server 127\.0\.0\.1:8000;": f"server 127.0.0.1:{server_port};",
-        r"/etc/letsencrypt/live/sensors\.example\.net": str(certificates),
-        r"/var/www/html": str(nginx.webroot),
-    }
-    if devices_without_tls:
-        replacements[r'^    #"~'] = '    "~'
-    site = (ROOT / "deploy/nginx/sensorflow.conf").read_text()
-    snippet = (ROOT / "deploy/nginx/sensorflow-proxy.conf").read_text()
-    nginx.write("sites-enabled/sensorflow.conf", substituted(site, replacements))
-    nginx.write(
-        "snippets/sensorflow-proxy.conf",
-        substituted(snippet, {r"/var/log/nginx": str(nginx.folder)}),
-    )
 
 
 def self_signed(folder: Path) -> ssl.SSLContext:

@@ -21,8 +21,8 @@ from tests.nginx import (
     running,
     status,
     substituted,
-    write_our_site,
 )
+from tests.proxied import write_site
 from tests.servers import INGEST_KEY, READ_KEY, Server, serving
 
 SUBSCRIBERS = 200
@@ -98,7 +98,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             *("--deploy-hook", f"kill -HUP {nginx.pid}"),
         )
         (nginx.folder / "sites-enabled/default.conf").unlink()
-        write_our_site(nginx, server.port, authority.live(DOMAIN))
+        write_site(nginx, server.port, authority.live(DOMAIN), "off")
         nginx.check()
         nginx.reload()
         found = Site(authority, nginx, server)

@@ -1,31 +1,20 @@
-"""The real program behind a real nginx with our site file."""
+"""The real program behind a real nginx with our files: both ways pass the same tests."""
 
 import json
 import ssl
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
-from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from sensorflow.web.protocols import MAX_MESSAGE
 from tests.devices import PICO_REQUEST
-from tests.nginx import (
-    DOMAIN,
-    Nginx,
-    fields,
-    no_secret_in,
-    request,
-    running,
-    self_signed,
-    status,
-    write_our_site,
-)
-from tests.servers import INGEST_KEY, READ_KEY, Server, serving
+from tests.nginx import DOMAIN, fields, no_secret_in, request, status
+from tests.proxied import KINDS, Site, site
+from tests.servers import INGEST_KEY, READ_KEY
 
 BODY = '{"temperature": 1, "humidity": 2, "pressure": 3, "sensor_id": "kitchen"}'
 KEY = {"X-API-Key": INGEST_KEY}
@@ -33,60 +22,24 @@ INGEST = "/api/temperature_reading"
 GLUED = ["?api-key=", "%3Fapi-key=", "&api-key=", ";api-key=", "%0aapi-key="]
 
 
-class Site:
-    """nginx, the server behind it, and who trusts its certificate."""
-
-    def __init__(self, nginx: Nginx, server: Server, tls: ssl.SSLContext) -> None:
-        self.nginx = nginx
-        self.server = server
-        self.tls = tls
-
-    def send(self, *args: Any, **options: Any) -> bytes:
-        """One request over TLS."""
-        return self.nginx.exchange(request(*args, **options), self.tls)
-
-    def send_plain(self, *args: Any, **options: Any) -> bytes:
-        return self.nginx.exchange(request(*args, **options))
-
-    def watch(self, query: str = f"?api-key={READ_KEY}", **options: Any) -> connect:
-        # Not with the client for threads: Python before 3.13 loses data where one thread reads
-        # and another writes the same TLS connection.
-        return connect(
-            f"wss://{DOMAIN}/ws/sensor_updates{query}",
-            host="127.0.0.1",
-            port=self.nginx.https_port,
-            ssl=self.tls,
-            proxy=None,
-            **options,
-        )
-
-
-@contextmanager
-def site(folder: Path, *, devices_without_tls: bool = False, **variables: str) -> Iterator[Site]:
-    tls = self_signed(folder / "certificates")
-    with serving(folder / "server", **{"TRUSTED_PROXIES": "127.0.0.1", **variables}) as server:
-        nginx = Nginx(folder / "nginx")
-        write_our_site(
-            nginx,
-            server.port,
-            folder / "certificates",
-            devices_without_tls=devices_without_tls,
-        )
-        with running(nginx):
-            yield Site(nginx, server, tls)
+@pytest.fixture(scope="module", params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    """Our site file for nginx, or our files for nginx-proxy."""
+    found: str = request.param
+    return found
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def shared(kind: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """One site for the tests that leave it as it is."""
-    with site(tmp_path_factory.mktemp("site")) as found:
+    with site(tmp_path_factory.mktemp("site"), kind) as found:
         yield found
 
 
 @pytest.fixture(scope="module")
-def with_devices(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def with_devices(kind: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """The same with the switch for devices without TLS."""
-    with site(tmp_path_factory.mktemp("site"), devices_without_tls=True) as found:
+    with site(tmp_path_factory.mktemp("site"), kind, devices="on") as found:
         yield found
 
 
@@ -223,8 +176,8 @@ def test_a_challenge_of_the_certificate_authority_is_answered(shared: Site) -> N
     assert response.endswith(b"the answer")
 
 
-async def test_no_key_is_in_any_log_whatever_goes_wrong(tmp_path: Path) -> None:
-    with site(tmp_path, devices_without_tls=True) as found:
+async def test_no_key_is_in_any_log_whatever_goes_wrong(kind: str, tmp_path: Path) -> None:
+    with site(tmp_path, kind, devices="on") as found:
         nginx = found.nginx
 
         def try_everything() -> None:
@@ -265,8 +218,8 @@ async def test_no_key_is_in_any_log_whatever_goes_wrong(tmp_path: Path) -> None:
         no_secret_in(logs, INGEST_KEY, READ_KEY)
 
 
-def test_a_server_that_comes_back_is_found_at_once(tmp_path: Path) -> None:
-    with site(tmp_path) as found:
+def test_a_server_that_comes_back_is_found_at_once(kind: str, tmp_path: Path) -> None:
+    with site(tmp_path, kind) as found:
         receipt(found.send("POST", INGEST, KEY, BODY))
         found.server.terminate()
         assert status(found.send("POST", INGEST, KEY, BODY)) == 502
