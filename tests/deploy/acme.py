@@ -96,14 +96,22 @@ class Authority:
 
     def trust(self) -> ssl.SSLContext:
         """Who trusts the certificates that it issues; no other is trusted."""
-        return ssl.create_default_context(cadata=self._get(self._management, "/roots/0").decode())
+        return ssl.create_default_context(cadata=self.root())
+
+    def root(self) -> str:
+        return self._get(self._management, "/roots/0").decode()
+
+    @property
+    def directory(self) -> str:
+        """Where it is asked."""
+        return f"https://127.0.0.1:{self._port}/dir"
 
     def certbot(self, *arguments: str | Path) -> None:
         """Run certbot against this authority, with its files in a folder of this test."""
         ran = subprocess.run(
             [
                 *(require("certbot", "certbot"), *arguments),
-                *("--server", f"https://127.0.0.1:{self._port}/dir", "--non-interactive"),
+                *("--server", self.directory, "--non-interactive"),
                 *("--config-dir", self.folder / "letsencrypt"),
                 *("--work-dir", self.folder / "work", "--logs-dir", self.folder / "certbot-logs"),
             ],
