@@ -43,9 +43,11 @@ class Manager:
         self._socket.close()
 
 
-@pytest.fixture(params=["path", "abstract"])
+@pytest.fixture
 def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return str(tmp_path / "notify") if request.param == "path" else f"@{uuid.uuid4()}"
+    """Of a socket in the file system or, where a test asks for it, of an abstract one."""
+    abstract = getattr(request, "param", "path") == "abstract"
+    return f"@{uuid.uuid4()}" if abstract else str(tmp_path / "notify")
 
 
 @pytest.fixture
@@ -78,6 +80,7 @@ def launched(folder: Path, **variables: str) -> Iterator[Server]:
         server.kill()
 
 
+@pytest.mark.parametrize("address", ["path", "abstract"], indirect=True)
 def test_the_process_that_was_started_says_when_it_serves_and_when_it_stops(
     tmp_path: Path, address: str, manager: Manager, variables: dict[str, str]
 ) -> None:

@@ -3,7 +3,7 @@
 from ipaddress import ip_address, ip_network
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sensorflow.web.asgi import Scope
@@ -119,6 +119,7 @@ ADDRESSES = st.ip_addresses().map(str)
 TEXT = st.text(st.characters(min_codepoint=0, max_codepoint=255), max_size=80)
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(ADDRESSES | TEXT, max_size=5).map(",".join), max_size=4))
 @example(["1.2.3.4,[", "]"])
 def test_whatever_the_header_says_an_address_comes_of_it(lines: list[str]) -> None:
@@ -127,6 +128,7 @@ def test_whatever_the_header_says_an_address_comes_of_it(lines: list[str]) -> No
     assert "%" not in found
 
 
+@settings(deadline=None)
 @given(
     forged=st.lists(ADDRESSES | TEXT, max_size=5),
     real=st.ip_addresses().filter(lambda address: not any(address in n for n in TRUSTED)),
