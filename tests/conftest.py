@@ -35,6 +35,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "HOST",
         "PORT",
         "WORKERS",
+        "TRUSTED_PROXIES",
         "TIMEZONE",
         "MAX_WS_CONNECTIONS_PER_KEY",
         "LOG_LEVEL",

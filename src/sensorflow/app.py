@@ -43,6 +43,7 @@ from sensorflow.web.health import (
 )
 from sensorflow.web.ingest import IngestEndpoint
 from sensorflow.web.live import LiveEndpoint
+from sensorflow.web.proxies import Proxies
 
 log = structlog.get_logger()
 
@@ -146,6 +147,7 @@ def create_app(
         live={LIVE_PATH: live},
         fallback=api,
         metrics=metrics,
+        proxies=Proxies(settings.trusted_proxies) if settings.trusted_proxies else None,
     )
     return Application(edge, metrics, made_keys, lambda: keep_keys(settings.data_dir, made_keys))
 

@@ -3,6 +3,7 @@
 import os
 import re
 from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Final
 from zoneinfo import ZoneInfo, available_timezones
@@ -17,7 +18,7 @@ from pydantic import (
     field_validator,
 )
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from sensorflow.errors import SettingsError
 
@@ -75,6 +76,25 @@ def _usable_workers(workers: int, others: ValidationInfo) -> int:
     return workers
 
 
+def _networks(value: object) -> object:
+    """`127.0.0.1, 172.16.0.0/12` as networks."""
+    if not isinstance(value, str):
+        return value
+    found = []
+    for text in filter(None, map(str.strip, value.split(","))):
+        try:
+            network = ip_network(text)
+        except ValueError as error:
+            raise ValueError(
+                f"{error}; write addresses and networks such as 127.0.0.1 or 172.18.0.0/16, "
+                "separated by commas"
+            ) from None
+        if network.prefixlen == 0:
+            raise ValueError(f"{text} trusts everybody; name the proxies' own addresses")
+        found.append(network)
+    return tuple(found)
+
+
 def _lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
@@ -104,6 +124,13 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=1, le=65535, description="Port to listen on.")
     workers: Annotated[int, AfterValidator(_usable_workers)] = Field(
         1, ge=1, le=64, description="Processes; SQLite allows one."
+    )
+    trusted_proxies: Annotated[
+        tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_networks)
+    ] = Field(
+        (),
+        description="Addresses and networks of proxies, separated by commas: what they say of "
+        "whom they pass on is believed.",
     )
     data_dir: Annotated[Path, AfterValidator(Path.expanduser)] = Field(
         Path("./data"),
@@ -190,8 +217,10 @@ def shown(settings: Settings) -> list[tuple[str, str, str]]:
 
 
 def _masked(variable: str, value: object) -> str:
-    if value is None:
+    if value in (None, ()):
         return "(not set)"
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value))
     if variable.lower() in SECRETS:
         return "********"
     if variable == "DATABASE_URL":

@@ -77,6 +77,7 @@ def serve(request: pytest.FixtureRequest, tmp_path: Path) -> Serve:
                 ws_per_message_deflate=False,
                 log_config=None,
                 access_log=False,
+                proxy_headers=False,
                 timeout_graceful_shutdown=5,
             )
         )

@@ -2,6 +2,7 @@
 
 import pytest
 
+from sensorflow.keys.limits import MAX_FAILURES
 from tests.integration.conftest import Running, Serve
 from tests.servers import ADMIN_KEY, INGEST_KEY, READ_KEY
 
@@ -86,3 +87,43 @@ async def test_the_page_comes_under_a_strict_policy(app: Running) -> None:
         policy = response.headers["content-security-policy"]
         assert "default-src 'none'" in policy
         assert "unsafe" not in policy
+
+
+async def test_a_trusted_proxy_tells_the_client_and_the_scheme(serve: Serve) -> None:
+    forwarded = {"X-Forwarded-For": "198.51.100.1, 203.0.113.9", "X-Forwarded-Proto": "https"}
+    async with serve(trusted_proxies="127.0.0.0/8") as app:
+        assert (await app.post(headers=forwarded)).json()["client_ip"] == "203.0.113.9"
+        assert (await app.post()).json()["client_ip"] == "127.0.0.1"
+        garbage = await app.post(headers={"X-Forwarded-For": "unknown, <>"})
+        assert (garbage.status_code, garbage.json()["client_ip"]) == (201, "127.0.0.1")
+        signed_in = await app.http.post(
+            "/api/session", headers={"X-API-Key": READ_KEY, **forwarded}
+        )
+        assert "secure" in signed_in.headers["set-cookie"].lower().split("; ")
+        plain = await app.http.post("/api/session", headers={"X-API-Key": READ_KEY})
+        assert "secure" not in plain.headers["set-cookie"].lower().split("; ")
+
+
+@pytest.mark.parametrize("trusted", [(), "192.0.2.0/24"])
+async def test_what_others_say_of_a_client_is_ignored(serve: Serve, trusted: object) -> None:
+    forwarded = {"X-Forwarded-For": "203.0.113.9", "X-Forwarded-Proto": "https"}
+    async with serve(trusted_proxies=trusted) as app:
+        assert (await app.post(headers=forwarded)).json()["client_ip"] == "127.0.0.1"
+        signed_in = await app.http.post(
+            "/api/session", headers={"X-API-Key": READ_KEY, **forwarded}
+        )
+        assert "secure" not in signed_in.headers["set-cookie"].lower().split("; ")
+
+
+async def test_wrong_keys_count_against_the_client_behind_the_proxy(serve: Serve) -> None:
+    async with serve(trusted_proxies="127.0.0.1") as app:
+
+        async def status(client: str, key: str) -> int:
+            return (
+                await app.post(headers={"X-Forwarded-For": client, "X-API-Key": key})
+            ).status_code
+
+        assert {await status("2001:db8::1", "wrong-key") for _ in range(MAX_FAILURES)} == {401}
+        assert await status("2001:db8::2", "wrong-key") == 429
+        assert await status("2001:db8:0:1::1", "wrong-key") == 401
+        assert await status("203.0.113.9", INGEST_KEY) == 201

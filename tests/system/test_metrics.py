@@ -3,14 +3,11 @@
 import os
 import re
 import signal
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import psutil
 import pytest
 
 from tests.helpers import eventually
-from tests.postgres import shared
 from tests.servers import READ_KEY
 from tests.workers import SECONDS, Http, Watcher, Workers, on_each
 
@@ -19,20 +16,7 @@ CREATED = 'sensorflow_requests_total{route="/api/temperature_reading",status="20
 TIMED = 'sensorflow_request_seconds_count{route="/api/temperature_reading"}'
 
 
-@pytest.fixture
-def database() -> Iterator[str]:
-    postgres = shared("15")
-    database = postgres.create_database()
-    yield database
-    postgres.drop_database(database)
-
-
-@pytest.fixture
-async def server(tmp_path: Path, database: str) -> AsyncIterator[Workers]:
-    server = Workers(tmp_path, database, WORKERS="2")
-    with server:
-        await server.both()
-        yield server
+pytestmark = pytest.mark.usefixtures("no_client_left")
 
 
 async def scrape(connection: Http) -> dict[str, float]:

@@ -12,12 +12,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-import pytest
 from prometheus_client import generate_latest
 
 from sensorflow.metrics import Metrics
 from tests.helpers import eventually
-from tests.postgres import shared
 from tests.requirements import require
 from tests.servers import ADMIN_KEY, INGEST_KEY, READ_KEY, free_port, http
 from tests.workers import SECONDS, Workers, on_each
@@ -139,14 +137,6 @@ def prometheus(folder: Path, configuration: Path) -> Iterator[Prometheus]:
     finally:
         process.kill()
         process.wait(10)
-
-
-@pytest.fixture
-def database() -> Iterator[str]:
-    postgres = shared("15")
-    database = postgres.create_database()
-    yield database
-    postgres.drop_database(database)
 
 
 async def test_prometheus_reads_what_was_sent_to_two_workers(tmp_path: Path, database: str) -> None:

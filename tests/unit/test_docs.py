@@ -74,7 +74,7 @@ def slug(heading: str) -> str:
 
 
 def default_of(field: object) -> str:
-    if field is None:
+    if field in (None, ()):
         return "not set"
     return f"`{field.value if isinstance(field, Enum) else field}`"
 

@@ -101,6 +101,26 @@ def test_failures_are_limited_by_address_and_forgotten_with_time() -> None:
     assert limit.wait("192.0.2.1") == 0
 
 
+def test_an_ipv6_address_counts_as_its_network() -> None:
+    limit = FailureLimit(Clock())
+    for number in range(MAX_FAILURES):
+        limit.failed(f"2001:db8:0:1::{number:x}")
+    assert limit.wait("2001:db8:0:1:ffff::1") > 0
+    assert limit.wait("2001:0db8::0001:0:0:0:1") > 0
+    assert limit.wait("2001:db8:0:2::1") == 0
+    limit.succeeded("2001:db8:0:1::9", b"key")
+    assert limit.proven("2001:db8:0:1::a", b"key")
+    assert not limit.proven("2001:db8:0:2::9", b"key")
+
+
+def test_an_ipv4_address_that_is_shown_as_ipv6_counts_as_itself() -> None:
+    limit = FailureLimit(Clock())
+    for _ in range(MAX_FAILURES):
+        limit.failed("::ffff:192.0.2.1")
+    assert limit.wait("192.0.2.1") > 0
+    assert limit.wait("::ffff:192.0.2.2") == 0
+
+
 def test_a_key_proven_from_an_address_is_remembered_for_that_address_only() -> None:
     limit = FailureLimit(Clock())
     limit.succeeded("192.0.2.1", b"key")

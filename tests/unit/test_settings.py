@@ -51,6 +51,13 @@ def test_an_empty_value_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> No
         ("LOG_FORMAT", "xml"),
         ("WORKERS", "2"),
         ("WORKERS", "0"),
+        ("TRUSTED_PROXIES", "proxy.lan"),
+        ("TRUSTED_PROXIES", "10.0.0"),
+        ("TRUSTED_PROXIES", "127.0.0.1, 10.0.0.0/33"),
+        ("TRUSTED_PROXIES", "172.18.0.1/16"),
+        ("TRUSTED_PROXIES", "127.0.0.1 172.18.0.0/16"),
+        ("TRUSTED_PROXIES", "0.0.0.0/0"),
+        ("TRUSTED_PROXIES", "127.0.0.1, ::/0"),
         ("API_KEY", "short"),
         ("API_KEY_WS", "nön-ascii-key"),
         ("ADMIN_KEY", "a key with spaces"),
@@ -79,6 +86,22 @@ def test_quotes_in_the_file_are_no_part_of_the_value() -> None:
     Path(".env").write_text("API_KEY=\"a-key-in-quotes\"\nPORT='9001'\n")
     settings = Settings()
     assert (settings.api_key, settings.port) == ("a-key-in-quotes", 9001)
+
+
+@pytest.mark.parametrize(
+    ("value", "networks"),
+    [
+        ("127.0.0.1", "127.0.0.1/32"),
+        ("::1,172.18.0.0/16 , 2001:db8::/32,", "::1/128, 172.18.0.0/16, 2001:db8::/32"),
+        (" , ", "(not set)"),
+    ],
+)
+def test_trusted_proxies_are_addresses_and_networks(
+    monkeypatch: pytest.MonkeyPatch, value: str, networks: str
+) -> None:
+    monkeypatch.setenv("TRUSTED_PROXIES", value)
+    rows = {variable: value for variable, value, _ in shown(Settings())}
+    assert rows["TRUSTED_PROXIES"] == networks
 
 
 @pytest.mark.parametrize("variable", ["API_KEY", "API_KEY_WS", "ADMIN_KEY"])

@@ -23,6 +23,7 @@ from sensorflow.cli.patience import Patience
 from sensorflow.cli.processes import Work, Worker
 from sensorflow.cli.server import HANDOVER_TIMEOUT, Server
 from sensorflow.cli.supervisor import Supervisor
+from sensorflow.cli.systemd import notify_ready, notify_stopping
 from sensorflow.errors import SettingsError
 from sensorflow.keys.keyring import VARIABLES, Keyring, Scope
 from sensorflow.keys.store import keep_keys, load_keys
@@ -78,7 +79,7 @@ def _run_alone(settings: Settings, listener: socket.socket) -> int:
     def started(application: Application) -> bool:
         return _welcome(settings, application.made_keys, application.keep_made_keys)
 
-    return _run(settings, listener, started)
+    return _run(settings, listener, started, notify_stopping)
 
 
 def _supervise(
@@ -96,6 +97,7 @@ def _supervise(
     keyring, made = load_keys(settings.data_dir, given_keys(settings))
 
     def stop_listening() -> None:
+        notify_stopping()
         for listener in listeners:
             listener.close()
 
@@ -152,7 +154,9 @@ def _work(
         return True
 
     with faults_in_one_line():
-        code = _run(settings, listeners[worker.index], started, worker.lifeline, keyring, board)
+        code = _run(
+            settings, listeners[worker.index], started, None, worker.lifeline, keyring, board
+        )
     log.info("worker stopped", pid=os.getpid())
     sys.exit(code)
 
@@ -175,6 +179,7 @@ def _welcome(settings: Settings, made: Mapping[Scope, str], keep: Callable[[], N
         port=settings.port,
         workers=settings.workers,
     )
+    notify_ready()
     return True
 
 
@@ -182,6 +187,7 @@ def _run(
     settings: Settings,
     listener: socket.socket,
     on_started: Callable[[Application], bool],
+    on_stopping: Callable[[], None] | None,
     lifeline: int | None = None,
     keyring: Keyring | None = None,
     board: Board | None = None,
@@ -214,6 +220,7 @@ def _run(
         ),
         metrics=application.metrics,
         on_started=lambda: on_started(application),
+        on_stopping=on_stopping,
         lifeline=lifeline,
     )
     server.run(sockets=[listener])

@@ -36,11 +36,13 @@ log = structlog.get_logger()
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, which also cuts off late requests, shows other workers what it counts, and
-    knows whether it has failed.
+    """uvicorn's server, and what a worker needs beside it.
 
-    `on_started` is called when it serves; False makes it fail. It stops in order when `lifeline`,
-    a file descriptor of a worker, becomes readable. At RETIRE a worker leaves its listener to its
+    It cuts off late requests, shows other workers what it counts, and knows whether it has failed.
+
+    `on_started` is called when it serves; False makes it fail. `on_stopping` is called when it
+    begins to stop. It stops in order when `lifeline`, a file descriptor of a worker, becomes
+    readable. At RETIRE a worker leaves its listener to its
     successor and ends. Without a supervisor SIGHUP changes nothing, unless the terminal is gone.
     """
 
@@ -52,10 +54,12 @@ class Server(uvicorn.Server):
         config: uvicorn.Config,
         metrics: Metrics,
         on_started: Callable[[], bool],
+        on_stopping: Callable[[], None] | None,
         lifeline: int | None,
     ) -> None:
         super().__init__(config)
         self._metrics = metrics
+        self._on_stopping = on_stopping
         self._on_started = on_started
         self._lifeline = lifeline
         self._terminal = Terminal()
@@ -101,6 +105,8 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._on_stopping is not None:
+            self._on_stopping()
         if self._retired:
             await self._hand_over(sockets or [])
         await super().shutdown(sockets)

@@ -4,6 +4,8 @@ import fcntl
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from functools import lru_cache
+from ipaddress import IPv6Address
 from pathlib import Path
 from random import randrange
 from tempfile import TemporaryFile
@@ -37,6 +39,9 @@ log = structlog.get_logger()
 class FailureLimit:
     """Counts wrong keys by address; each address has a bucket that leaks with time.
 
+    An IPv6 address counts as its /64, which is what one customer has: whoever may choose among
+    2^64 addresses must not get a bucket for each.
+
     An address over its limit is refused whatever it sends, except by a key that it has used
     rightly before: a device with a wrong key must not shut out its neighbours behind the same
     router, and guessing gains nothing by it.
@@ -51,22 +56,24 @@ class FailureLimit:
         """Seconds until the address may try a new key again; 0 where it may now."""
         if not self._clears_at:
             return 0.0
-        over = self._clears_at.get(address, 0.0) - self._clock()
+        over = self._clears_at.get(_counted_as(address), 0.0) - self._clock()
         return max(0.0, over - (MAX_FAILURES - 1) * SECONDS_PER_FAILURE)
 
     def proven(self, address: str, key: bytes) -> bool:
         """Whether this address has used this key rightly before."""
-        return (address, key) in self._proven
+        return (_counted_as(address), key) in self._proven
 
     def failed(self, address: str) -> None:
         """Count one wrong key."""
         now = self._clock()
+        address = _counted_as(address)
         clears_at = max(self._clears_at.pop(address, now), now) + SECONDS_PER_FAILURE
         _bound(self._clears_at)
         self._clears_at[address] = clears_at
 
     def succeeded(self, address: str, key: bytes) -> None:
         """Remember a right key."""
+        address = _counted_as(address)
         if (address, key) not in self._proven:
             _bound(self._proven)
             self._proven[address, key] = None
@@ -175,6 +182,22 @@ def _check(folder: Path) -> None:
             f"DATA_DIR: {str(folder)!r} cannot be used ({error.strerror}); it counts live "
             "connections for MAX_WS_CONNECTIONS_PER_KEY."
         ) from None
+
+
+def _counted_as(address: str) -> str:
+    return _network(address) if ":" in address else address
+
+
+@lru_cache(_ADDRESSES_KEPT)
+def _network(address: str) -> str:
+    try:
+        parsed = IPv6Address(address)
+    except ValueError:
+        return address
+    # A socket for both families shows IPv4 so; all of it would be one /64.
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(IPv6Address(int(parsed) >> 64 << 64))
 
 
 def _bound(kept: dict[str, float] | dict[tuple[str, bytes], None]) -> None:

@@ -25,7 +25,7 @@ ANSWERED: Final = "sensorflow.answered"
 
 
 def client_address(scope: Scope) -> str | None:
-    """The peer's address; None on a Unix socket."""
+    """The client's address, as `web.proxies` leaves it; None on a Unix socket."""
     client = scope.get("client")
     return client[0] if client else None
 

@@ -9,13 +9,18 @@ from sensorflow.metrics import Metrics
 from sensorflow.metrics.instruments import Route
 from sensorflow.web import asgi
 from sensorflow.web.live import refuse_handshake
+from sensorflow.web.proxies import Proxies
 
 LIVE_PATH = "/ws/sensor_updates"
 INGEST_PATH = "/api/temperature_reading"
 
 
 class Edge:
-    """Dispatches by path. `direct` and `live` never pass through FastAPI's router."""
+    """Dispatches by path. `direct` and `live` never pass through FastAPI's router.
+
+    Whatever is dispatched has the client's address in its scope, not that of one of the
+    `proxies`; None where nobody is trusted.
+    """
 
     def __init__(
         self,
@@ -23,14 +28,18 @@ class Edge:
         live: Mapping[str, asgi.App],
         fallback: asgi.App,
         metrics: Metrics,
+        proxies: Proxies | None,
     ) -> None:
         self._direct = {path: (app, metrics.route(path)) for path, app in direct.items()}
         self._live = live
         self._fallback = fallback
         self._metrics = metrics
+        self._proxies = proxies
 
     async def __call__(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
         kind = scope["type"]
+        if self._proxies is not None and kind != "lifespan":
+            self._proxies.unwrap(scope)
         if kind == "http":
             await self._request(scope, receive, send)
         elif kind == "websocket":

@@ -46,7 +46,7 @@ def _findings(url: str | None, key: str | None) -> Iterator[Finding]:
     yield from bounded("port", lambda: check_port(settings, key))
     if url is not None:
         # The setting comes with the proxies' addresses; where there is none, none is trusted.
-        trusts = bool(getattr(settings, "trusted_proxies", ()))
+        trusts = bool(settings.trusted_proxies)
         yield from bounded("url", lambda: check_url(url, key, trusts_proxies=trusts))
 
 
