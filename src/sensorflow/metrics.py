@@ -1,5 +1,7 @@
 """What the program counts about itself. One set for each running application."""
 
+from collections.abc import Sequence
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from sensorflow.errors import Reason
@@ -71,9 +73,24 @@ class Metrics:
         self.subscribers = Gauge(
             "sensorflow_subscribers", "Live subscribers now.", registry=self.registry
         )
-        self.deliveries = Counter(
+        self.catching_up = Gauge(
+            "sensorflow_catching_up_subscribers",
+            "Subscribers that are given what they have missed.",
+            registry=self.registry,
+        )
+        self.buffered = Gauge(
+            "sensorflow_buffered_bytes",
+            "Bytes that subscribers have not taken yet.",
+            registry=self.registry,
+        )
+        self._deliveries = Counter(
             "sensorflow_deliveries",
             "Frames handed to subscribers.",
+            registry=self.registry,
+        )
+        self._delivered_bytes = Counter(
+            "sensorflow_delivered_bytes",
+            "Bytes of the readings in those frames.",
             registry=self.registry,
         )
         self.closed = Counter(
@@ -82,6 +99,11 @@ class Metrics:
             ["reason"],
             registry=self.registry,
         )
+
+    def delivered(self, subscribers: int, payloads: Sequence[bytes]) -> None:
+        """Count frames that so many subscribers were given."""
+        self._deliveries.inc(subscribers * len(payloads))
+        self._delivered_bytes.inc(subscribers * sum(map(len, payloads)))
 
     def refused(self, reason: Reason) -> None:
         """Count one refusal."""

@@ -8,6 +8,7 @@ from sensorflow.web import asgi
 from sensorflow.web.live import refuse_handshake
 
 LIVE_PATH = "/ws/sensor_updates"
+STREAM_PATH = "/api/stream"
 INGEST_PATH = "/api/temperature_reading"
 
 

@@ -7,11 +7,11 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.frames import Frame
 
 from sensorflow.errors import Reason, Refusal
-from sensorflow.live.subscriber import MAX_BUFFERED
+from sensorflow.live.frames import Frames
 from sensorflow.metrics import Metrics
 from sensorflow.web.asgi import WHOLE_RESPONSE, Headers
-from sensorflow.web.live import EXTENSION
 from sensorflow.web.problems import problem
+from sensorflow.web.sinks import EVENT_STREAM, FRAMES, LINGER, EventSink, close_soon
 
 MAX_HEAD: Final = 32_768
 """Bytes of request line and headers; the parser itself knows no bound."""
@@ -25,8 +25,8 @@ MAX_MESSAGE: Final = 1_048_576
 REQUEST_TIMEOUT: Final = 20.0
 """Seconds that one request may take to arrive, headers and body."""
 
-LINGER: Final = 5.0
-"""Seconds that a closed WebSocket has to take what is still queued for it."""
+MAX_PINGED: Final = 1_048_576
+"""Bytes that may wait for a peer that pings; each ping has to be answered."""
 
 
 def _last_response(refusal: Refusal) -> bytes:
@@ -58,6 +58,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._in_head = True
         # From the connection on: whoever sends nothing at all is not kept either.
         self._waiting_since: float | None = self.loop.time()
+        self._streams = False
+        """Whether the response under way is one of events, which never ends by itself."""
 
     def data_received(self, data: bytes) -> None:
         if self._in_head:
@@ -101,7 +103,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._in_head = False
-        self.scope["extensions"] = {WHOLE_RESPONSE: {"respond": self.respond_whole}}
+        self.scope["extensions"] = {
+            WHOLE_RESPONSE: {"respond": self.respond_whole},
+            EVENT_STREAM: {"open": self.open_events},
+        }
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
@@ -134,6 +139,21 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         cycle.on_response()
         return True
 
+    def open_events(self, status: int, headers: Headers, body: bytes) -> EventSink | None:
+        """Begin a response that ends with its connection; see `sinks.EVENT_STREAM`.
+
+        Without chunks around them the events are the same bytes for every subscriber.
+        """
+        cycle = self.cycle
+        if self.pipeline or cycle.disconnected:
+            return None
+        head = [b"%b: %b\r\n" % header for header in (*cycle.default_headers, *headers)]
+        self.transport.write(b"".join([STATUS_LINE[status], *head, b"\r\n", body]))
+        cycle.response_started = True
+        cycle.keep_alive = False
+        self._streams = True
+        return EventSink(self.transport, self.flow)
+
     def close_if_late(self, now: float) -> None:
         """Close the connection if its request should have arrived by `now` (loop time).
 
@@ -154,6 +174,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if self._waiting_since is not None and self._head_bytes:
             # Nobody knows when the rest comes, and what is whole must not wait for it.
             self._end_with(_STOPPING, Reason.SHUTTING_DOWN)
+        elif self._streams:
+            close_soon(self.transport)
         else:
             super().shutdown()
 
@@ -171,7 +193,7 @@ _STOPPING: Final = _last_response(
 
 
 class LiveProtocol(WebSocketsSansIOProtocol):
-    """A WebSocket that offers itself to the application as a `live.subscriber.FrameSink`.
+    """A WebSocket that offers itself to the application as a `live.subscriber.Sink`.
 
     However it is closed, a peer that takes nothing any more is cut off after `LINGER`: closing
     a transport alone waits for its buffer, and such a buffer never empties.
@@ -188,13 +210,13 @@ class LiveProtocol(WebSocketsSansIOProtocol):
         self.frames = []
 
     def handle_ping(self) -> None:
-        if self.buffered() > MAX_BUFFERED:
+        if self.buffered() > MAX_PINGED:
             self.transport.abort()
         else:
             super().handle_ping()
 
     async def run_asgi(self) -> None:
-        self.scope["extensions"][EXTENSION] = {"sink": self}
+        self.scope["extensions"][FRAMES] = {"sink": self}
         await super().run_asgi()
         self._linger()
 
@@ -204,14 +226,17 @@ class LiveProtocol(WebSocketsSansIOProtocol):
             # uvicorn would log an error for every handshake that the application refused.
             self.handshake_complete = True
 
-    def write_frames(self, frames: bytes) -> None:
+    def write(self, frames: Frames) -> None:
         if not self.close_sent and not self.transport.is_closing():
-            self.transport.write(frames)
+            self.transport.write(frames.websocket)
 
     def buffered(self) -> int:
         return self.transport.get_write_buffer_size()
 
-    def close_frames(self, code: int, reason: str) -> None:
+    async def drained(self) -> None:
+        await self.writable.wait()
+
+    def end(self, code: int, reason: str) -> None:
         if self.close_sent or self.transport.is_closing():
             return
         self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
