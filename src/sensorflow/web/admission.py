@@ -1,5 +1,6 @@
 """Who may watch the stream, what of it, and from where on; the same over WebSocket and SSE."""
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final, NamedTuple
@@ -15,6 +16,7 @@ from sensorflow.web.gate import Gate
 MAX_SENSORS: Final = 100
 """Sensors that one subscriber may name."""
 
+_CURSOR: Final = re.compile("[0-9]{1,19}")
 _HIGHEST_ID: Final = 2**63 - 1
 
 
@@ -83,7 +85,7 @@ def _asked(query: bytes, last_event_id: bytes | None) -> Asked:
 
 
 def _cursor(value: str) -> int:
-    if not (value.isascii() and value.isdecimal()) or int(value[:20]) > _HIGHEST_ID:
+    if not _CURSOR.fullmatch(value) or int(value) > _HIGHEST_ID:
         raise Refusal(
             Reason.BAD_CURSOR,
             "The cursor must be the id of a reading, a whole number from 0 on.",
