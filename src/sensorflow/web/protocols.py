@@ -1,5 +1,6 @@
 """uvicorn's protocols with what we need of them: bounds in time and size, and shared frames."""
 
+from random import uniform
 from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -11,7 +12,14 @@ from sensorflow.live.frames import Frames
 from sensorflow.metrics import Metrics
 from sensorflow.web.asgi import WHOLE_RESPONSE, Headers
 from sensorflow.web.problems import problem
-from sensorflow.web.sinks import EVENT_STREAM, FRAMES, LINGER, EventSink, close_soon
+from sensorflow.web.sinks import (
+    EVENT_STREAM,
+    FRAMES,
+    LINGER,
+    EventSink,
+    bound_kernel_buffer,
+    close_soon,
+)
 
 MAX_HEAD: Final = 32_768
 """Bytes of request line and headers; the parser itself knows no bound."""
@@ -199,6 +207,9 @@ class LiveProtocol(WebSocketsSansIOProtocol):
     a transport alone waits for its buffer, and such a buffer never empties.
     """
 
+    _written = 0
+    _taken_before = 0
+
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         if not self.handshake_initiated:
@@ -216,9 +227,24 @@ class LiveProtocol(WebSocketsSansIOProtocol):
             super().handle_ping()
 
     async def run_asgi(self) -> None:
+        bound_kernel_buffer(self.transport)
         self.scope["extensions"][FRAMES] = {"sink": self}
         await super().run_asgi()
         self._linger()
+
+    def schedule_ping(self) -> None:
+        # Connections that came together must not be pinged together for ever.
+        assert self.ping_interval is not None
+        delay = self.ping_interval * uniform(0.5, 1.0)  # noqa: S311
+        self.ping_timer = self.loop.call_later(delay, self.send_keepalive_ping)
+
+    def send_keepalive_ping(self) -> None:
+        self._taken_before = self._taken()
+        super().send_keepalive_ping()
+
+    def _taken(self) -> int:
+        """How many bytes of frames have left for the peer."""
+        return self._written - self.buffered()
 
     async def send(self, message: Any) -> None:
         await super().send(message)
@@ -228,7 +254,9 @@ class LiveProtocol(WebSocketsSansIOProtocol):
 
     def write(self, frames: Frames) -> None:
         if not self.close_sent and not self.transport.is_closing():
-            self.transport.write(frames.websocket)
+            content = frames.websocket
+            self._written += len(content)
+            self.transport.write(content)
 
     def buffered(self) -> int:
         return self.transport.get_write_buffer_size()
@@ -247,6 +275,12 @@ class LiveProtocol(WebSocketsSansIOProtocol):
         self.close_timer = self.loop.call_later(LINGER, self.transport.abort)
 
     def keepalive_timeout(self) -> None:
+        taken = self._taken()
+        if self.buffered() and taken > self._taken_before and self.ping_timeout is not None:
+            # The ping waits behind what the peer is still taking.
+            self._taken_before = taken
+            self.pong_timer = self.loop.call_later(self.ping_timeout, self.keepalive_timeout)
+            return
         super().keepalive_timeout()
         self._linger()
 
