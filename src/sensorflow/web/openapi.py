@@ -19,10 +19,11 @@ every live subscriber.
 
 **Live stream.** `GET /ws/sensor_updates?api-key=…` is a WebSocket: every committed reading is one
 text frame, the receipt below without `status`; the newest reading comes first, or with `&since=ID`
-everything after that cursor; `&sensor_id=` filters. While the database is away spooled readings come
-as provisional frames, `id` null with `status`, and again with their id once they are stored. It
-closes with 1008 (wrong key, too many connections, a cursor or filter that cannot be), 1012 (server
-restarts) or 1013 (subscriber takes nothing). `GET /api/stream` is the same as server-sent events.
+everything after that cursor; `&sensor_id=` filters. While the database is away spooled readings
+come as provisional frames, `id` null with `status`, and again with their id once they are stored.
+It closes with 1008 (wrong key, too many connections, a cursor or filter that cannot be), 1012
+(server restarts) or 1013 (subscriber takes nothing). `GET /api/stream` is the same as server-sent
+events.
 
 **Errors** are `application/problem+json` (RFC 9457); `reason` names the refusal, `detail` says what
 to do.
