@@ -1,7 +1,7 @@
 """P4 and its neighbours: how late a reading comes when the load is that of every day.
 
-1,000 subscribers: beside nchan (P4), while 1,000 more connect at once (storm), and with 200 more that
-never read (R4). The last two are compared with a calm run of our own.
+1,000 subscribers: beside nchan (P4), while 1,000 more connect at once (storm), and with 200 more
+that never read (R4). The last two are compared with a calm run of our own.
 """
 
 from statistics import median

@@ -20,6 +20,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from sensorflow.app import Application, create_app
 from sensorflow.settings import Settings
 from sensorflow.web.protocols import BoundedHttpProtocol, LiveProtocol
+from sensorflow.web.turns import Turns
 from tests.servers import ADMIN_KEY, INGEST_KEY, READ_KEY
 
 GOOD = {"temperature": 25.5, "humidity": 60.2, "pressure": 1012.5, "sensor_id": "sensor-01"}
@@ -71,7 +72,9 @@ def serve(request: pytest.FixtureRequest, tmp_path: Path) -> Serve:
                 application.asgi,
                 http=cast(
                     "type[asyncio.Protocol]",
-                    partial(BoundedHttpProtocol, application.metrics) if own else HttpToolsProtocol,
+                    partial(BoundedHttpProtocol, application.metrics, Turns())
+                    if own
+                    else HttpToolsProtocol,
                 ),
                 ws=LiveProtocol if own else WebSocketsSansIOProtocol,
                 ws_per_message_deflate=False,

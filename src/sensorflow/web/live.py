@@ -5,7 +5,7 @@ from typing import Final
 from sensorflow.errors import Reason, Refusal
 from sensorflow.live.catchup import CURSOR_AHEAD, CatchUp
 from sensorflow.live.frames import Frames
-from sensorflow.live.subscriber import CLOSE_POLICY, QueueSink, Subscriber
+from sensorflow.live.subscriber import CLOSE_POLICY, QueueSink, Sink, Subscriber
 from sensorflow.metrics import Metrics
 from sensorflow.web import asgi
 from sensorflow.web.admission import Admission, Asked
@@ -51,23 +51,14 @@ class LiveEndpoint:
         self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send, asked: Asked
     ) -> None:
         offered = scope.get("extensions", {}).get(FRAMES)
-        queue = QueueSink()
-        sink = queue if offered is None else offered["sink"]
+        sink: Sink = QueueSink() if offered is None else offered["sink"]
         subscriber = Subscriber(sink, asked.sensors, self._max_buffered)
         self._catch_up.begin(subscriber, asked.since)
         try:
-            if offered is not None:
+            if isinstance(sink, QueueSink):
+                await _serve_queued(sink, receive, send)
+            else:
                 await until_disconnect(receive)
-                return
-
-            async def send_each(frames: Frames) -> None:
-                for payload in frames.payloads:
-                    await send({"type": "websocket.send", "text": payload.decode()})
-
-            await send_until_disconnect(queue, receive, send_each)
-            if queue.ended_with is not None:
-                code, reason = queue.ended_with
-                await send({"type": "websocket.close", "code": code, "reason": reason})
         finally:
             self._catch_up.end(subscriber)
 
@@ -81,6 +72,17 @@ class LiveEndpoint:
         await send({"type": "websocket.accept"})
         await send({"type": "websocket.close", "code": CLOSE_POLICY, "reason": reason})
         self._metrics.closed.labels(refusal.reason.value).inc()
+
+
+async def _serve_queued(queue: QueueSink, receive: asgi.Receive, send: asgi.Send) -> None:
+    async def send_each(frames: Frames) -> None:
+        for payload in frames.payloads:
+            await send({"type": "websocket.send", "text": payload.decode()})
+
+    await send_until_disconnect(queue, receive, send_each)
+    if queue.ended_with is not None:
+        code, reason = queue.ended_with
+        await send({"type": "websocket.close", "code": code, "reason": reason})
 
 
 async def refuse_handshake(scope: asgi.Scope, send: asgi.Send, refusal: Refusal) -> None:

@@ -20,6 +20,7 @@ from sensorflow.web.sinks import (
     bound_kernel_buffer,
     close_soon,
 )
+from sensorflow.web.turns import Turns
 
 MAX_HEAD: Final = 32_768
 """Bytes of request line and headers; the parser itself knows no bound."""
@@ -56,11 +57,15 @@ _TOO_LATE: Final = _last_response(
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
-    """HTTP/1.1 whose requests have to arrive within bounds. `metrics` counts those that do not."""
+    """HTTP/1.1 whose requests have to arrive within bounds.
 
-    def __init__(self, metrics: Metrics, *args: Any, **kwargs: Any) -> None:
+    `metrics` counts those that do not. WebSocket handshakes take their `turns`.
+    """
+
+    def __init__(self, metrics: Metrics, turns: Turns, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._metrics = metrics
+        self._turns = turns
         self._head_bytes = 0
         self._message_bytes = 0
         self._in_head = True
@@ -68,6 +73,19 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._waiting_since: float | None = self.loop.time()
         self._streams = False
         """Whether the response under way is one of events, which never ends by itself."""
+
+    def handle_websocket_upgrade(self) -> None:
+        # A thousand handshakes at once, after a restart, must not hold up the stream of the others.
+        self.transport.pause_reading()
+        self._turns.add(self._upgrade)
+
+    def _upgrade(self) -> None:
+        if self.transport.is_closing():
+            return
+        self.transport.resume_reading()
+        super().handle_websocket_upgrade()
+        # Each holds the other, and nothing would free them before a collection.
+        self.parser = None  # type: ignore[assignment]
 
     def data_received(self, data: bytes) -> None:
         if self._in_head:
@@ -248,7 +266,11 @@ class LiveProtocol(WebSocketsSansIOProtocol):
 
     async def send(self, message: Any) -> None:
         await super().send(message)
-        if message["type"] == "websocket.http.response.body" and not message.get("more_body"):
+        if message["type"] == "websocket.accept":
+            # Most of a subscriber's memory, and nobody reads it again.
+            self.scope["headers"] = []
+            del self.request, self.response
+        elif message["type"] == "websocket.http.response.body" and not message.get("more_body"):
             # uvicorn would log an error for every handshake that the application refused.
             self.handshake_complete = True
 

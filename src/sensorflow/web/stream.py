@@ -8,7 +8,7 @@ from typing import Final
 from sensorflow.errors import Reason, Refusal
 from sensorflow.live.catchup import CatchUp
 from sensorflow.live.frames import Frames
-from sensorflow.live.subscriber import QueueSink, Subscriber
+from sensorflow.live.subscriber import QueueSink, Sink, Subscriber
 from sensorflow.metrics import Metrics
 from sensorflow.web import asgi
 from sensorflow.web.admission import Admission, Asked
@@ -76,27 +76,30 @@ class StreamEndpoint:
     ) -> None:
         offered = scope.get("extensions", {}).get(EVENT_STREAM)
         direct = offered["open"](200, _HEADERS, _FIRST) if offered is not None else None
-        queue = QueueSink()
-        subscriber = Subscriber(direct or queue, asked.sensors, self._max_buffered)
+        sink: Sink = direct or QueueSink()
+        subscriber = Subscriber(sink, asked.sensors, self._max_buffered)
         beat = self._beats[randrange(HEARTBEAT)]  # noqa: S311
         self._catch_up.begin(subscriber, asked.since)
         beat.add(subscriber)
         try:
-            if direct is not None:
+            if isinstance(sink, QueueSink):
+                await _serve_queued(sink, receive, send)
+            else:
                 await until_disconnect(receive)
-                return
-
-            async def send_events(frames: Frames) -> None:
-                await _send(send, frames.events)
-
-            await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
-            await _send(send, _FIRST)
-            await send_until_disconnect(queue, receive, send_events)
-            if queue.ended_with is not None:
-                await _send(send, f": {queue.ended_with[1]}\n\n".encode(), more=False)
         finally:
             beat.discard(subscriber)
             self._catch_up.end(subscriber)
+
+
+async def _serve_queued(queue: QueueSink, receive: asgi.Receive, send: asgi.Send) -> None:
+    async def send_events(frames: Frames) -> None:
+        await _send(send, frames.events)
+
+    await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
+    await _send(send, _FIRST)
+    await send_until_disconnect(queue, receive, send_events)
+    if queue.ended_with is not None:
+        await _send(send, f": {queue.ended_with[1]}\n\n".encode(), more=False)
 
 
 async def _send(send: asgi.Send, body: bytes, *, more: bool = True) -> None:
