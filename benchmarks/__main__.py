@@ -9,15 +9,21 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Final
 
-from benchmarks import p1, p3, p8, report, resources
+from benchmarks import p1, p3, p4, p5, p8, report, resources
 from benchmarks.server import BenchmarkError, MissingTool, tool
 
 FIGURES: Final[dict[str, Callable[[argparse.Namespace], list[report.Row]]]] = {
     "P1": lambda options: p1.measure(options.database, options.seconds, options.rounds),
     "P3": lambda options: p3.measure(options.database, options.seconds, options.rounds),
+    "P4": lambda options: p4.measure(options.database, options.seconds, options.rounds),
+    "P5": lambda options: p5.measure(options.database, options.seconds, options.rounds),
+    "R4": lambda options: p4.measure_slow(options.database, options.seconds, options.rounds),
+    "STORM": lambda options: p4.measure_storm(options.database, options.seconds, options.rounds),
     "P8": lambda options: p8.measure(options.database),
 }
-NEEDS: Final = {"P1": ("wrk", "wrk"), "P3": ("gcc", "gcc libc6-dev")}
+LIVE: Final = ("P3", "P4", "P5", "R4", "STORM")
+"""Figures of the live stream; RESULTS.md has them in sections of their own."""
+NEEDS: Final = {"P1": ("wrk", "wrk"), **dict.fromkeys(LIVE, ("gcc", "gcc libc6-dev"))}
 SECTIONS: Final = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
 RESOURCES: Final = "RESOURCES"
 """Has a table of its own, and is measured only by itself."""
@@ -89,7 +95,7 @@ def _options() -> argparse.Namespace:
         "--database", choices=sorted(SECTIONS), default="sqlite", help="what it stores in (sqlite)"
     )
     parser.add_argument("--seconds", type=_positive, default=5, help="a round's length (5)")
-    parser.add_argument("--rounds", type=_positive, default=3, help="rounds of P1 and P3 (3)")
+    parser.add_argument("--rounds", type=_positive, default=3, help="rounds of each but P8 (3)")
     parser.add_argument(
         "--write",
         action="store_true",

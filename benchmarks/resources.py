@@ -20,7 +20,7 @@ from typing import Final
 import psutil
 
 from benchmarks.databases import DATABASES, Database
-from benchmarks.p3 import compiled
+from benchmarks.fanout import compiled
 from benchmarks.server import (
     API_KEY_WS,
     HOST,
@@ -30,7 +30,6 @@ from benchmarks.server import (
     scratch,
     sensorflow,
     stored_rows,
-    tool,
 )
 from benchmarks.steady import send
 
@@ -87,7 +86,7 @@ class Load:
 
 def measure(database: str, seconds: int) -> list[Load]:
     """One line for each rate and number of subscribers."""
-    program = compiled(tool("gcc", "gcc libc6-dev"))
+    program = compiled()
     loads = [Load(rate, subscribers) for rate in RATES for subscribers in SUBSCRIBERS]
     for load in loads:
         with scratch() as folder, DATABASES[database](folder) as made:

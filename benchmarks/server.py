@@ -23,6 +23,8 @@ HOST: Final = "127.0.0.1"
 API_KEY: Final = "benchmark-ingest-key"
 API_KEY_WS: Final = "benchmark-read-key"
 
+NCHAN: Final = Path("/usr/lib/nginx/modules/ngx_nchan_module.so")
+
 START_TIMEOUT: Final = 30.0
 STOP_TIMEOUT: Final = 25.0
 """Seconds; a little more than the server gives requests under way."""
@@ -110,6 +112,24 @@ def one_commit_app(folder: Path, url: str, problems: list[str]) -> Iterator[Runn
 
 
 @contextmanager
+def nchan(folder: Path, problems: list[str]) -> Iterator[Running]:
+    """Nginx with the nchan module, two workers, at the same paths as ours; ready."""
+    nginx = tool("nginx", "libnginx-mod-nchan")
+    if not NCHAN.exists():
+        raise MissingTool("nchan is missing; install it: apt-get install libnginx-mod-nchan")
+    port = _free_port()
+    text = (HERE / "peers" / "nchan.conf").read_text()
+    config = folder / "nginx.conf"
+    for name, value in {"MODULE": NCHAN, "FOLDER": folder, "PORT": port}.items():
+        text = text.replace(f"@{name}@", str(value))
+    config.write_text(text)
+    command = [nginx, "-c", str(config), "-e", str(folder / "error.log")]
+    with _process(command, port, folder, {"PATH": os.defpath}, problems) as running:
+        first_accepted(running, status=202)  # nobody subscribes yet
+        yield running
+
+
+@contextmanager
 def _peer(name: str, folder: Path, problems: list[str], argument: str) -> Iterator[Running]:
     port = _free_port()
     command = [sys.executable, str(HERE / "peers" / name), str(port), argument]
@@ -185,7 +205,7 @@ def _free_port() -> int:
         return port
 
 
-def first_accepted(running: Running) -> tuple[float, bytes]:
+def first_accepted(running: Running, status: int = 201) -> tuple[float, bytes]:
     """When the first reading was answered with 201 (`time.perf_counter()`), and the answer's body.
 
     Tries to connect and to send it until then; refused connections and 503 are expected.
@@ -201,7 +221,7 @@ def first_accepted(running: Running) -> tuple[float, bytes]:
         except OSError:
             answer = b""
         now = time.perf_counter()
-        if answer.startswith(b"HTTP/1.1 201 "):
+        if answer.startswith(b"HTTP/1.1 %d " % status):
             return now, answer.partition(b"\r\n\r\n")[2]
         if answer and not answer.startswith(b"HTTP/1.1 503 "):
             raise BenchmarkError(f"the first reading was answered with {answer[:500]!r}")

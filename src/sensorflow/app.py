@@ -24,14 +24,17 @@ from sensorflow.keys.keyring import VARIABLES, Keyring, Scope
 from sensorflow.keys.limits import ConnectionLimit, FailureLimit
 from sensorflow.keys.sessions import Sessions
 from sensorflow.keys.store import keep_keys, load_keys
+from sensorflow.live.catchup import CatchUp
 from sensorflow.live.hub import Hub
+from sensorflow.live.pages import Pages
 from sensorflow.metrics import Metrics
 from sensorflow.metrics.board import Board
 from sensorflow.readings import CommittedBatch, WireEncoder
 from sensorflow.settings import Settings
 from sensorflow.storage.sqlite import SqliteStorage
+from sensorflow.web.admission import Admission
 from sensorflow.web.api import create_api
-from sensorflow.web.edge import INGEST_PATH, LIVE_PATH, Edge, UpgradeRequired
+from sensorflow.web.edge import INGEST_PATH, LIVE_PATH, STREAM_PATH, Edge, UpgradeRequired
 from sensorflow.web.gate import Gate
 from sensorflow.web.health import (
     BusHealth,
@@ -44,6 +47,7 @@ from sensorflow.web.health import (
 from sensorflow.web.ingest import IngestEndpoint
 from sensorflow.web.live import LiveEndpoint
 from sensorflow.web.proxies import Proxies
+from sensorflow.web.stream import StreamEndpoint
 
 log = structlog.get_logger()
 
@@ -98,6 +102,7 @@ class Backend:
     """What depends on where readings are kept."""
 
     writer: Writer
+    pages: Pages
     check_health: CheckHealth
     run: Callable[[Background], AbstractAsyncContextManager[None]]
     """Starts from the disk up; stops from the edge down, so that nothing taken is left behind."""
@@ -129,6 +134,7 @@ def create_app(
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         background = Background(on_failure)
         async with backend.run(background):
+            background.start("heartbeat", stream.run(), stop=stream.stop)
             try:
                 yield
             finally:
@@ -138,10 +144,15 @@ def create_app(
     connections = ConnectionLimit(
         settings.max_ws_connections_per_key, settings.data_dir / "connections"
     )
-    live = LiveEndpoint(gate, hub, connections, metrics)
+    catch_up = CatchUp(hub, backend.pages, metrics)
+    admission = Admission(gate, connections, catch_up)
+    max_buffered = settings.subscriber_buffer_kb * 1024
+    live = LiveEndpoint(admission, catch_up, max_buffered, metrics)
+    stream = StreamEndpoint(admission, catch_up, max_buffered, metrics)
     edge = Edge(
         direct={
             INGEST_PATH: IngestEndpoint(gate, backend.writer, metrics),
+            STREAM_PATH: stream,
             LIVE_PATH: UpgradeRequired(metrics),
         },
         live={LIVE_PATH: live},
@@ -182,8 +193,7 @@ def _on_sqlite(settings: Settings, hub: Hub, encode: WireEncoder, metrics: Metri
             except StorageUnavailable as error:
                 log.critical("the database cannot be used", error=str(error))
                 raise
-            if newest is not None:
-                hub.start_from(CommittedBatch([newest], [encode(newest)]))
+            hub.start(CommittedBatch([newest], [encode(newest)]) if newest is not None else None)
             await bus.start(hub.publish)
             background.start("writer", writer.run(), stop=writer.close)
             yield
@@ -191,7 +201,7 @@ def _on_sqlite(settings: Settings, hub: Hub, encode: WireEncoder, metrics: Metri
         finally:
             await storage.close()
 
-    return Backend(writer, check_health, run)
+    return Backend(writer, Pages(storage, encode), check_health, run)
 
 
 def _on_postgres(settings: Settings, hub: Hub, encode: WireEncoder, metrics: Metrics) -> Backend:
@@ -210,9 +220,10 @@ def _on_postgres(settings: Settings, hub: Hub, encode: WireEncoder, metrics: Met
         await storage.start()
         reached = bus.cursor
         newest = await storage.newest()
-        if newest is not None and not bus.attached:
-            hub.start_from(CommittedBatch([newest], [encode(newest)]))
-        bus.attach(newest.id or 0 if newest is not None else 0, reached)
+        last = newest.id or 0 if newest is not None else 0
+        if not bus.attached or last < reached:
+            hub.start(CommittedBatch([newest], [encode(newest)]) if newest is not None else None)
+        bus.attach(last, reached)
 
     database = Database(connect, waiting=lambda: spool.readings)
     shelter = Shelter(
@@ -270,4 +281,4 @@ def _on_postgres(settings: Settings, hub: Hub, encode: WireEncoder, metrics: Met
             shelter.close()
             await storage.close()
 
-    return Backend(writer, check_health, run)
+    return Backend(writer, Pages(storage, encode), check_health, run)

@@ -30,6 +30,9 @@ class Reason(StrEnum):
     TOO_MANY_FAILED_KEYS = "too_many_failed_keys"
     FOREIGN_ORIGIN = "foreign_origin"
     TOO_MANY_CONNECTIONS = "too_many_connections"
+    BAD_CURSOR = "bad_cursor"
+    CURSOR_AHEAD = "cursor_ahead"
+    TOO_MANY_SENSORS = "too_many_sensors"
 
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"

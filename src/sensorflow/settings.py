@@ -120,6 +120,12 @@ class Settings(BaseSettings):
     max_ws_connections_per_key: int = Field(
         0, ge=0, description="Live connections that one key may hold at once; 0 allows any number."
     )
+    subscriber_buffer_kb: int = Field(
+        1024,
+        ge=16,
+        le=1_048_576,
+        description="KiB that may wait for one live subscriber before it has to catch up.",
+    )
     host: str = Field("0.0.0.0", description="Address to listen on.")
     port: int = Field(8000, ge=1, le=65535, description="Port to listen on.")
     workers: Annotated[int, AfterValidator(_usable_workers)] = Field(

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 
+import asyncpg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -352,3 +353,69 @@ async def test_after_a_restore_ids_go_on_where_none_was_given(storage: Storage) 
     assert ids == [2 * 10**12 + 1, 2 * 10**12 + 2]
     assert [reading.id for reading in await everything(storage)] == [10**12 + 1, *ids]
     assert [reading.id for reading in await storage.after(10**12 + 1, 1)] == ids[:1]
+
+
+async def test_a_part_of_the_stream_is_read_in_order_and_within_its_bounds(
+    storage: Storage,
+) -> None:
+    await storage.append([server_reading("abc"[n % 3]) for n in range(30)])
+    ids = [reading.id or 0 for reading in await everything(storage)]
+
+    async def between(
+        after: int, until: int, limit: int, sensors: list[str] | None = None
+    ) -> list[int]:
+        found = await storage.between(after, until, limit, sensors)
+        return [reading.id or 0 for reading in found]
+
+    assert await between(0, ids[-1], 100) == ids
+    assert await between(ids[4], ids[9], 100) == ids[5:10]
+    assert await between(ids[4], ids[9], 3) == ids[5:8]
+    assert await between(ids[9], ids[9], 100) == []
+    assert await between(0, ids[-1], 100, sensors=["b"]) == ids[1::3]
+    assert await between(ids[4], ids[20], 2, sensors=["a", "c", "nobody"]) == [ids[5], ids[6]]
+    assert await between(0, ids[-1], 100, sensors=["nobody"]) == []
+
+
+async def test_the_latest_of_some_sensors_is_found(storage: Storage) -> None:
+    await storage.append(
+        [
+            device_reading("late", 10),
+            device_reading("late", 5),
+            device_reading("other", 0),
+            server_reading("third"),
+        ]
+    )
+    first, _, third, fourth = await everything(storage)
+    assert fourth.id is not None
+    assert await storage.latest(["late"], fourth.id) == first
+    assert await storage.latest(["late", "other"], fourth.id) == third
+    assert await storage.latest(["late", "other", "third"], fourth.id) == fourth
+    assert await storage.latest(["late", "other", "third"], fourth.id - 1) == third
+    assert await storage.latest(["nobody"], fourth.id) is None
+
+
+async def test_nothing_is_older_than_what_was_never_removed(storage: Storage) -> None:
+    assert await storage.oldest() <= 1
+    await storage.append([server_reading() for _ in range(3)])
+    first = (await everything(storage))[0].id
+    assert first is not None
+    assert await storage.oldest() <= first
+
+
+async def test_what_was_removed_is_known(storage: Storage) -> None:
+    await storage.append([server_reading() for _ in range(3)])
+    if isinstance(storage, PostgresStorage):
+        # As retention does it: whole partitions.
+        connection = await asyncpg.connect(
+            storage.address.dsn, user=storage.address.user, password=storage.address.password
+        )
+        await connection.execute("SELECT make_partition(1000001, 2000001)")
+        await connection.execute("DROP TABLE readings_1; DELETE FROM partitions WHERE lower = 1")
+        await connection.close()
+        assert await storage.oldest() == 1_000_001
+    else:
+        assert isinstance(storage, SqliteStorage)
+        storage._writing.execute("DELETE FROM readings WHERE id <= 2")
+        assert await storage.oldest() == 3
+        storage._writing.execute("DELETE FROM readings")
+        assert await storage.oldest() == 4

@@ -20,6 +20,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from sensorflow.app import Application, create_app
 from sensorflow.settings import Settings
 from sensorflow.web.protocols import BoundedHttpProtocol, LiveProtocol
+from sensorflow.web.turns import Turns
 from tests.servers import ADMIN_KEY, INGEST_KEY, READ_KEY
 
 GOOD = {"temperature": 25.5, "humidity": 60.2, "pressure": 1012.5, "sensor_id": "sensor-01"}
@@ -32,6 +33,8 @@ class Running:
     application: Application
     port: int
     http: httpx2.AsyncClient
+    stock: bool
+    """Whether it is served by uvicorn's own protocols."""
 
     async def post(self, content: object = GOOD, **options: Any) -> httpx2.Response:
         headers = {"X-API-Key": INGEST_KEY, "Content-Type": "application/json"}
@@ -61,7 +64,7 @@ def serve(request: pytest.FixtureRequest, tmp_path: Path) -> Serve:
     own = request.param == "own protocols"
 
     @asynccontextmanager
-    async def running(**settings: Any) -> AsyncIterator[Running]:
+    async def running(ping: float | None = 20.0, **settings: Any) -> AsyncIterator[Running]:
         keys = {"api_key": INGEST_KEY, "api_key_ws": READ_KEY, "admin_key": ADMIN_KEY}
         application = create_app(Settings(data_dir=tmp_path / "data", **{**keys, **settings}))
         listener = socket.create_server(("127.0.0.1", 0))
@@ -71,9 +74,14 @@ def serve(request: pytest.FixtureRequest, tmp_path: Path) -> Serve:
                 application.asgi,
                 http=cast(
                     "type[asyncio.Protocol]",
-                    partial(BoundedHttpProtocol, application.metrics) if own else HttpToolsProtocol,
+                    partial(BoundedHttpProtocol, application.metrics, Turns())
+                    if own
+                    else HttpToolsProtocol,
                 ),
                 ws=LiveProtocol if own else WebSocketsSansIOProtocol,
+                ws_ping_interval=ping,
+                ws_ping_timeout=ping,
+                ws_max_size=4096,
                 ws_per_message_deflate=False,
                 log_config=None,
                 access_log=False,
@@ -87,7 +95,7 @@ def serve(request: pytest.FixtureRequest, tmp_path: Path) -> Serve:
                 async with asyncio.timeout(10):
                     while (await client.get("/healthz")).status_code != 200:
                         pass
-                yield Running(application, port, client)
+                yield Running(application, port, client, not own)
         finally:
             server.should_exit = True
             await serving

@@ -154,6 +154,63 @@ async def test_what_a_subscriber_sends_is_ignored(app: Running) -> None:
         assert (await receive(socket))["id"] == 1
 
 
+async def test_since_replays_what_came_after_and_goes_live(app: Running) -> None:
+    ids = [(await app.post()).json()["id"] for _ in range(10)]
+    async with app.watch(f"?api-key={READ_KEY}&since={ids[3]}") as socket:
+        assert [(await receive(socket))["id"] for _ in range(6)] == ids[4:]
+        last = (await app.post()).json()["id"]
+        assert (await receive(socket))["id"] == last
+    async with app.watch(f"?api-key={READ_KEY}&since=0") as socket:
+        assert [(await receive(socket))["id"] for _ in range(11)] == [*ids, last]
+    async with app.watch(f"?api-key={READ_KEY}&since={last}") as socket:
+        newer = (await app.post()).json()["id"]
+        assert (await receive(socket))["id"] == newer
+
+
+async def test_what_was_read_before_a_restart_resumes_after_it(serve: Serve) -> None:
+    async with serve() as app:
+        ids = [(await app.post()).json()["id"] for _ in range(5)]
+    async with serve() as app, app.watch(f"?api-key={READ_KEY}&since={ids[1]}") as socket:
+        last = (await app.post()).json()["id"]
+        assert [(await receive(socket))["id"] for _ in range(4)] == [*ids[2:], last]
+
+
+@pytest.mark.parametrize(
+    ("asked", "reason"),
+    [
+        ("since=x", "bad cursor: since must be the id of a reading"),
+        ("since=-1", "bad cursor: since must be the id of a reading"),
+        ("since=", "bad cursor: since must be the id of a reading"),
+        ("since=%D9%A3", "bad cursor: since must be the id of a reading"),
+        (f"since={2**63}", "bad cursor: since must be the id of a reading"),
+        ("since=" + 5000 * "0", "bad cursor: since must be the id of a reading"),
+        ("since=2", "cursor ahead: the stream has not come as far as since"),
+        ("sensor_id=", "bad filter: sensor_id has 1 to 128 printable characters"),
+        ("sensor_id=a%0Ab", "bad filter: sensor_id has 1 to 128 printable characters"),
+        ("&".join(f"sensor_id=s{n}" for n in range(101)), "bad filter: too many sensors"),
+    ],
+)
+async def test_what_cannot_be_asked_for_is_told(app: Running, asked: str, reason: str) -> None:
+    await app.post()
+    async with app.watch(f"?api-key={READ_KEY}&{asked}") as socket:
+        assert await closed(socket) == (1008, reason)
+
+
+async def test_a_filter_shows_its_sensors_only(app: Running) -> None:
+    for name in ("a", "b", "Küche"):
+        await app.post({**GOOD, "sensor_id": name})
+    async with (
+        app.watch(f"?api-key={READ_KEY}&sensor_id=a&sensor_id=K%C3%BCche") as some,
+        app.watch(f"?api-key={READ_KEY}&sensor_id=b&since=0") as replayed,
+    ):
+        assert (await receive(some))["sensor_id"] == "Küche"
+        assert (await receive(replayed))["id"] == 2
+        for name in ("b", "a"):
+            await app.post({**GOOD, "sensor_id": name})
+        assert (await receive(some))["id"] == 5
+        assert (await receive(replayed))["id"] == 4
+
+
 async def test_at_shutdown_subscribers_are_closed_with_1012(serve: Serve) -> None:
     async with serve() as app:
         socket = await app.watch()

@@ -418,7 +418,11 @@ def test_a_full_spool_refuses_and_keeps_what_it_has(tmp_path: Path) -> None:
         with loaded(server, pause=0.0) as load:
             postgres.stop()
             load.wait_for(503)
-            status, problem = post(server, reading(-1))
+            # Larger than any batch that was refused: a small one might still fit.
+            large = {f"{n:02}".rjust(64, "m"): n for n in range(60)}
+            status, problem = post(
+                server, json.dumps({**json.loads(reading(-1)), **large}).encode()
+            )
             assert (status, problem["reason"]) == (503, "storage_unavailable")
             assert health(server)["status"] == "unavailable"
             assert http(server.port, "GET /readyz").startswith(b"HTTP/1.1 503 ")

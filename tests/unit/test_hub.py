@@ -1,139 +1,107 @@
-"""Who gets which frames, and what a slow subscriber costs the others."""
+"""Who gets which frames of the live stream."""
 
-from collections.abc import Sequence
+from collections import Counter
 
-import pytest
-
-from sensorflow.live.hub import Hub
-from sensorflow.live.subscriber import (
-    CLOSE_TOO_SLOW,
-    DirectSubscriber,
-    QueuedSubscriber,
-    Subscriber,
-)
-from sensorflow.metrics import Metrics
-from sensorflow.readings import CommittedBatch
+from sensorflow.live.subscriber import QueueSink
 from tests.helpers import server_reading
+from tests.streams import Pipe, Stream, encode
 
 
-class Pipe:
-    """A connection whose peer reads only when the test says so."""
-
-    def __init__(self) -> None:
-        self.written: list[bytes] = []
-        self.unread = 0
-        self.closed: tuple[int, str] | None = None
-
-    def write_frames(self, frames: bytes) -> None:
-        self.written.append(frames)
-        self.unread += len(frames)
-
-    def buffered(self) -> int:
-        return self.unread
-
-    def close_frames(self, code: int, reason: str) -> None:
-        self.closed = (code, reason)
+async def test_every_subscriber_gets_every_batch_in_order() -> None:
+    stream = Stream()
+    first, second = stream.watch(), stream.watch()
+    stream.commit("a", "b")
+    stream.commit("c")
+    assert first.ids == second.ids == [1, 2, 3]
 
 
-class Recorder:
-    def __init__(self) -> None:
-        self.messages: list[bytes] = []
-
-    def offer(self, joined: bytes, messages: Sequence[bytes]) -> bool:
-        self.messages += messages
-        return True
-
-    def close(self, code: int, reason: str) -> None:
-        raise AssertionError("a subscriber that keeps up is never closed")
-
-
-def batch(*payloads: bytes) -> CommittedBatch:
-    readings = [server_reading() for _ in payloads]
-    for number, reading in enumerate(readings, 1):
-        reading.id = number
-    return CommittedBatch(readings, list(payloads))
+async def test_a_new_subscriber_is_greeted_with_the_newest_reading_only() -> None:
+    stream = Stream()
+    stream.store("a", "a")
+    stream.start()
+    early = stream.watch()
+    stream.commit("a", "b")
+    late = stream.watch()
+    stream.commit("a")
+    assert early.ids == [2, 3, 4, 5]
+    assert late.ids == [4, 5]
 
 
-@pytest.fixture
-def hub() -> Hub:
-    return Hub(Metrics())
+async def test_a_provisional_reading_is_shown_but_greets_nobody() -> None:
+    stream = Stream()
+    early, other = stream.watch(), stream.watch("other", since=0)
+    stream.commit("a")
+    reading = server_reading("a")
+    stream.hub.publish_provisional([reading], [encode(reading)])
+    late = stream.watch()
+    assert early.ids == [1, None]
+    assert late.ids == [1]
+    assert other.ids == []
 
 
-def test_every_subscriber_gets_every_batch_in_order(hub: Hub) -> None:
-    first, second = Recorder(), Recorder()
-    hub.subscribe(first)
-    hub.subscribe(second)
-    hub.publish(batch(b"1", b"2"))
-    hub.publish(batch(b"3"))
-    assert first.messages == second.messages == [b"1", b"2", b"3"]
+async def test_nothing_is_invented_for_the_first_subscriber_of_an_empty_storage() -> None:
+    assert Stream().watch().ids == []
 
 
-def test_a_new_subscriber_is_greeted_with_the_newest_reading_only(hub: Hub) -> None:
-    hub.start_from(batch(b"0"))
-    early = Recorder()
-    hub.subscribe(early)
-    hub.publish(batch(b"1", b"2"))
-    late = Recorder()
-    hub.subscribe(late)
-    hub.publish(batch(b"3"))
-    assert early.messages == [b"0", b"1", b"2", b"3"]
-    assert late.messages == [b"2", b"3"]
+async def test_after_the_end_nothing_comes() -> None:
+    stream = Stream()
+    for sensors in ((), ("a", "b")):
+        gone = Pipe()
+        subscriber = stream.subscriber(gone, *sensors)
+        stream.catch_up.begin(subscriber, stream.hub.cursor)
+        stream.catch_up.end(subscriber)
+        stream.catch_up.end(subscriber)
+        stream.commit("a")
+        assert gone.ids == []
+    assert stream.hub.subscribers == 0
+    assert not stream.hub._filtered
+    assert not stream.hub._by_sensor
 
 
-def test_a_provisional_reading_is_shown_but_greets_nobody(hub: Hub) -> None:
-    early, late = Recorder(), Recorder()
-    hub.subscribe(early)
-    hub.publish(batch(b"1"))
-    hub.publish_provisional([b"?"])
-    hub.subscribe(late)
-    assert early.messages == [b"1", b"?"]
-    assert late.messages == [b"1"]
+async def test_a_batch_is_one_write_of_the_same_bytes_for_all() -> None:
+    stream = Stream()
+    pipes = [stream.watch(), stream.watch()]
+    stream.commit("a", "b")
+    written = [pipe.frames[0].websocket for pipe in pipes]
+    assert written[0] is written[1]
+    assert [len(pipe.frames) for pipe in pipes] == [1, 1]
 
 
-def test_nothing_is_invented_for_the_first_subscriber_of_an_empty_storage(hub: Hub) -> None:
-    first = Recorder()
-    hub.subscribe(first)
-    assert first.messages == []
+async def test_a_filter_lets_through_what_it_names_once_for_the_group() -> None:
+    stream = Stream()
+    pipes = [Pipe() for _ in range(4)]
+    wanted = [("a",), ("a", "c"), ("c", "a"), ("x",)]
+    for pipe, sensors in zip(pipes, wanted, strict=True):
+        stream.hub.join(stream.subscriber(pipe, *sensors))
+    stream.commit("a", "b", "c", "a")
+    stream.commit("b")
+    assert [pipe.ids for pipe in pipes] == [[1, 4], [1, 3, 4], [1, 3, 4], []]
+    assert pipes[1].frames[0] is pipes[2].frames[0]
+    assert [len(pipe.frames) for pipe in pipes] == [1, 1, 1, 0]
 
 
-def test_after_unsubscribing_nothing_comes(hub: Hub) -> None:
-    gone = Recorder()
-    hub.subscribe(gone)
-    hub.unsubscribe(gone)
-    hub.unsubscribe(gone)
-    hub.publish(batch(b"1"))
-    assert gone.messages == []
+async def test_what_was_delivered_is_counted() -> None:
+    stream = Stream()
+    pipes = [stream.watch(), stream.watch(), stream.watch("b", since=0)]
+    stream.commit("a", "b")
+    counted = Counter(
+        {
+            name: stream.metrics.registry.get_sample_value(f"sensorflow_{name}_total")
+            for name in ("deliveries", "delivered_bytes")
+        }
+    )
+    sent = [payload for pipe in pipes[:2] for payload in pipe.payloads]
+    assert counted == {"deliveries": len(sent), "delivered_bytes": sum(map(len, sent))}
 
 
-def test_a_batch_is_one_write_for_each_subscriber(hub: Hub) -> None:
-    pipe = Pipe()
-    hub.subscribe(DirectSubscriber(pipe))
-    hub.publish(batch(b"1", b"22"))
-    assert pipe.written == [b"\x81\x011\x81\x0222"]
-
-
-@pytest.mark.parametrize("kind", ["direct", "queued"])
-def test_a_subscriber_that_never_reads_is_closed_and_held_within_its_bound(
-    hub: Hub, kind: str
-) -> None:
-    pipe = Pipe()
-    queued = QueuedSubscriber(max_buffered=10_000)
-    slow: Subscriber = DirectSubscriber(pipe, max_buffered=10_000) if kind == "direct" else queued
-    brisk = Recorder()
-    hub.subscribe(slow)
-    hub.subscribe(brisk)
-    for _ in range(100):
-        hub.publish(batch(b"x" * 996))
-    assert len(brisk.messages) == 100
-    closed = pipe.closed if kind == "direct" else queued.closed_with
-    assert closed is not None
-    assert closed == (CLOSE_TOO_SLOW, "too slow; last id 1")
-    assert pipe.unread <= 11_000
-    assert len(queued._messages) <= 11
-
-
-async def test_a_queued_subscriber_gives_what_it_took_and_then_ends() -> None:
-    queued = QueuedSubscriber()
-    queued.offer(b"", [b"1", b"2"])
-    queued.close(1012, "bye")
-    assert [message async for message in queued.messages()] == [b"1", b"2"]
+async def test_a_queue_gives_what_it_took_and_then_ends() -> None:
+    stream = Stream()
+    stream.commit("a")
+    stream.commit("b")
+    queue = QueueSink(low=10)
+    for batch in (0, 1):
+        queue.write(stream.hub.ring.after(batch)[0])
+    assert queue.buffered() == sum(len(encode(r)) for r in stream.stored.readings)
+    queue.end(1012, "bye")
+    assert [frames.ids async for frames in queue.frames()] == [[1], [2]]
+    assert (queue.buffered(), queue.ended_with) == (0, (1012, "bye"))

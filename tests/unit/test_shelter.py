@@ -103,7 +103,7 @@ class Bench:
             self.database,
             committer,
             encode,
-            lambda frames: self.shown.extend(map(json.loads, frames)),
+            lambda _, frames: self.shown.extend(map(json.loads, frames)),
             folder / "quarantine.ndjson",
             self.metrics,
         )

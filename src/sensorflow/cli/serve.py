@@ -31,6 +31,7 @@ from sensorflow.logs import configure_logging
 from sensorflow.metrics.board import Board
 from sensorflow.settings import Settings
 from sensorflow.web.protocols import BoundedHttpProtocol, LiveProtocol
+from sensorflow.web.turns import Turns
 
 PING_INTERVAL = 20.0
 """Seconds; proxies cut a line that is silent for 60."""
@@ -204,7 +205,9 @@ def _run(
         uvicorn.Config(
             application.asgi,
             loop="uvloop",
-            http=cast("type[asyncio.Protocol]", partial(BoundedHttpProtocol, application.metrics)),
+            http=cast(
+                "type[asyncio.Protocol]", partial(BoundedHttpProtocol, application.metrics, Turns())
+            ),
             ws=LiveProtocol,
             ws_ping_interval=PING_INTERVAL,
             ws_ping_timeout=PING_INTERVAL,

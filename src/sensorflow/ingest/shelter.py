@@ -41,11 +41,11 @@ class Shelter:
         database: Database,
         committer: Committer,
         encode: Callable[[Reading], bytes],
-        show: Callable[[list[bytes]], None],
+        show: Callable[[Sequence[Reading], list[bytes]], None],
         quarantine: Path,
         metrics: Metrics,
     ) -> None:
-        """`show` takes the provisional frames' payloads of readings that were spooled."""
+        """`show` takes readings that were spooled, and the payloads of their provisional frames."""
         self._spool = spool
         self._database = database
         self._committer = committer
@@ -104,7 +104,7 @@ class Shelter:
             return [not_stored(why)] * len(readings)
         self.refuses = False
         receipts = [Receipt(Status.SPOOLED, self._encode(reading)) for reading in readings]
-        self._show([receipt.with_status() for receipt in receipts])
+        self._show(readings, [receipt.with_status() for receipt in receipts])
         return list(receipts)
 
     async def run(self, wake: Callable[[], None]) -> None:

@@ -1,55 +1,135 @@
 """Hands every committed batch to this process's subscribers."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Sequence
 
-from sensorflow.live.frames import text_frame
-from sensorflow.live.subscriber import CLOSE_TOO_SLOW, Subscriber
+from sensorflow.live.frames import Frames
+from sensorflow.live.ring import Ring
+from sensorflow.live.subscriber import Subscriber
 from sensorflow.metrics import Metrics
-from sensorflow.readings import CommittedBatch
+from sensorflow.readings import CommittedBatch, Reading
 
 
 class Hub:
-    """Delivers in order of id, and to all or none of a batch, without ever waiting for anyone."""
+    """Delivers in order of id, and to all or none of a batch, without ever waiting for anyone.
+
+    Subscribers with the same filter form a group, so that a filter is applied once a batch, and
+    one that wants nothing of it costs nothing.
+    """
 
     def __init__(self, metrics: Metrics) -> None:
-        self._subscribers: set[Subscriber] = set()
-        self._newest: bytes | None = None
-        self._cursor: int | None = None
         self._metrics = metrics
-        metrics.subscribers.set_function(lambda: len(self._subscribers))
+        self._everything: set[Subscriber] = set()
+        self._filtered: dict[frozenset[str], set[Subscriber]] = {}
+        self._by_sensor: dict[str, set[frozenset[str]]] = {}
+        self.cursor: int | None = None
+        """The highest id that was handed out; None until the stream's place is known."""
+        self.newest: Frames | None = None
+        """What greets a subscriber."""
+        self.ring = Ring(0)
+        """Everything that was handed out of late."""
+        self._waiting: list[asyncio.Future[None]] = []
+        self._on_behind: Callable[[Subscriber], None] = lambda _: None
 
-    def start_from(self, newest: CommittedBatch) -> None:
-        """Set what greets a subscriber before the first batch: the newest reading on disk."""
-        self._newest = newest.encoded[-1]
-        self._cursor = newest.readings[-1].id
+    def on_behind(self, call: Callable[[Subscriber], None]) -> None:
+        """Have `call` take each subscriber that cannot take a batch; its cursor is set."""
+        self._on_behind = call
 
-    def subscribe(self, subscriber: Subscriber) -> None:
-        """Greet with the newest reading; from then on every batch, without a gap between."""
-        if self._newest is not None:
-            subscriber.offer(text_frame(self._newest), (self._newest,))
-        self._subscribers.add(subscriber)
+    def start(self, newest: CommittedBatch | None) -> None:
+        """Tell where the stream stands: at its newest reading on disk, or at its beginning.
 
-    def unsubscribe(self, subscriber: Subscriber) -> None:
-        """Deliver nothing more. Idempotent."""
-        self._subscribers.discard(subscriber)
+        Called again where the stream was set back, as by a restored backup.
+        """
+        self.newest = Frames.committed(newest).last() if newest is not None else None
+        self.cursor = self.newest.ids[-1] if self.newest is not None else 0
+        self.ring = Ring(self.cursor or 0)
+        self._wake()
+
+    @property
+    def subscribers(self) -> int:
+        """How many get each batch as it comes."""
+        return len(self._everything) + sum(map(len, self._filtered.values()))
+
+    def join(self, subscriber: Subscriber) -> None:
+        """From now on hand it every batch; it has had everything up to `cursor`."""
+        sensors = subscriber.sensors
+        if sensors is None:
+            self._everything.add(subscriber)
+            return
+        self._filtered.setdefault(sensors, set()).add(subscriber)
+        for sensor_id in sensors:
+            self._by_sensor.setdefault(sensor_id, set()).add(sensors)
+
+    def leave(self, subscriber: Subscriber) -> None:
+        """Hand it nothing more. Idempotent."""
+        sensors = subscriber.sensors
+        if sensors is None:
+            self._everything.discard(subscriber)
+            return
+        group = self._filtered.get(sensors, set())
+        group.discard(subscriber)
+        if not group and self._filtered.pop(sensors, None) is not None:
+            for sensor_id in sensors:
+                self._by_sensor[sensor_id].discard(sensors)
+                if not self._by_sensor[sensor_id]:
+                    del self._by_sensor[sensor_id]
 
     def publish(self, batch: CommittedBatch) -> None:
-        """Hand the batch to every subscriber; whoever's buffer is full is closed with 1013."""
-        self._offer(batch.encoded)
-        self._newest = batch.encoded[-1]
-        self._cursor = batch.readings[-1].id
+        """Hand the batch out; whoever has no room for it falls behind."""
+        frames = Frames.committed(batch)
+        behind = self._offer(frames)
+        for subscriber in behind:
+            subscriber.cursor = self.cursor or 0
+            self.leave(subscriber)
+        last = batch.readings[-1].id
+        assert last is not None
+        self.ring.append(frames, last)
+        self.newest = frames.last()
+        self.cursor = last
+        for subscriber in behind:
+            self._on_behind(subscriber)
+        if self._waiting:
+            self._wake()
 
-    def publish_provisional(self, messages: Sequence[bytes]) -> None:
-        """Hand out readings that have no place in the stream yet; nobody is greeted with them."""
-        self._offer(messages)
+    def publish_provisional(self, readings: Sequence[Reading], payloads: Sequence[bytes]) -> None:
+        """Hand out readings that have no place in the stream yet.
 
-    def _offer(self, messages: Sequence[bytes]) -> None:
-        joined = b"".join(map(text_frame, messages))
-        slow = [s for s in self._subscribers if not s.offer(joined, messages)]
-        delivered = len(self._subscribers) - len(slow)
+        Nobody is greeted with them, and who has no room for them gets them with their ids.
+        """
+        self._offer(Frames.of(readings, payloads))
+
+    async def moved(self) -> None:
+        """Return after the next batch."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        try:
+            await waiter
+        finally:
+            if waiter in self._waiting:
+                self._waiting.remove(waiter)
+
+    def _wake(self) -> None:
+        for waiter in self._waiting:
+            if not waiter.done():
+                waiter.set_result(None)
+        self._waiting = []
+
+    def _offer(self, frames: Frames) -> list[Subscriber]:
+        """Give it to whom it concerns; return those who had no room."""
+        behind = self._offer_to(self._everything, frames) if self._everything else []
+        if self._by_sensor:
+            concerned: set[frozenset[str]] = set()
+            for sensor_id in set(frames.sensor_ids):
+                concerned |= self._by_sensor.get(sensor_id, set())
+            for sensors in concerned:
+                wanted = frames.only(sensors)
+                if wanted is not None:
+                    behind += self._offer_to(self._filtered[sensors], wanted)
+        return behind
+
+    def _offer_to(self, group: set[Subscriber], frames: Frames) -> list[Subscriber]:
+        behind = [subscriber for subscriber in group if not subscriber.offer(frames)]
+        delivered = len(group) - len(behind)
         if delivered:
-            self._metrics.deliveries.inc(delivered * len(messages))
-        for subscriber in slow:
-            self._subscribers.discard(subscriber)
-            self._metrics.closed.labels("too_slow").inc()
-            subscriber.close(CLOSE_TOO_SLOW, f"too slow; last id {self._cursor}")
+            self._metrics.delivered(delivered, frames.payloads)
+        return behind

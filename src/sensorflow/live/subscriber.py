@@ -5,87 +5,120 @@ from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from typing import Final, Protocol
 
-MAX_BUFFERED: Final = 1_048_576
-"""Bytes a subscriber may lag behind: five seconds of a thousand readings a second."""
+from sensorflow.live.frames import Frames
 
 CLOSE_POLICY: Final = 1008
-CLOSE_RESTART: Final = 1012
 CLOSE_TOO_SLOW: Final = 1013
 
 
-class FrameSink(Protocol):
-    """A connection that takes ready-made frames, as `web.protocols` offers it."""
+class Sink(Protocol):
+    """A connection that takes frames."""
 
-    def write_frames(self, frames: bytes) -> None:
-        """Queue whole frames for sending. Never blocks; ignored once the connection closes."""
+    def write(self, frames: Frames) -> None:
+        """Queue them for sending. Never blocks; ignored once the connection closes."""
 
     def buffered(self) -> int:
         """How many queued bytes the peer has not taken yet."""
 
-    def close_frames(self, code: int, reason: str) -> None:
-        """Send a close frame after what is queued, and give up on a peer that takes nothing."""
+    async def drained(self) -> None:
+        """Return when there is room for more, or the connection is gone."""
+
+    def end(self, code: int, reason: str) -> None:
+        """Tell why after what is queued, and give up on a peer that takes nothing."""
 
 
-class Subscriber(Protocol):
-    """One who watches the stream."""
+class Subscriber:
+    """One who watches the stream: all of it, or some sensors."""
 
-    def offer(self, joined: bytes, messages: Sequence[bytes]) -> bool:
-        """Take a batch: `joined` holds its frames, `messages` their payloads.
+    __slots__ = ("_max_buffered", "_sink", "cursor", "sensors")
 
-        Returns False where the buffer is full: the subscriber gets nothing more of the stream.
-        """
-
-    def close(self, code: int, reason: str) -> None:
-        """End the subscription; the peer is told why."""
-
-
-class DirectSubscriber:
-    """Writes a batch's frames at once, whole, to a transport that many share the bytes with."""
-
-    def __init__(self, sink: FrameSink, max_buffered: int = MAX_BUFFERED) -> None:
+    def __init__(self, sink: Sink, sensors: frozenset[str] | None, max_buffered: int) -> None:
         self._sink = sink
         self._max_buffered = max_buffered
+        self.sensors = sensors
+        self.cursor = 0
+        """Up to where it has had the stream. Of no meaning while the hub hands it each batch."""
 
-    def offer(self, joined: bytes, messages: Sequence[bytes]) -> bool:
+    def offer(self, frames: Frames) -> bool:
+        """Take frames of the live stream; False where the buffer is full, and nothing is taken."""
         if self._sink.buffered() > self._max_buffered:
             return False
-        self._sink.write_frames(joined)
+        self._sink.write(frames)
         return True
 
-    def close(self, code: int, reason: str) -> None:
-        self._sink.close_frames(code, reason)
+    def give(self, frames: Frames) -> Sequence[bytes]:
+        """Take what comes next; return the payloads that its filter lets through."""
+        self.cursor = frames.ids[-1] or self.cursor
+        wanted = frames if self.sensors is None else frames.only(self.sensors)
+        if wanted is None:
+            return ()
+        self._sink.write(wanted)
+        return wanted.payloads
+
+    def tell(self, frames: Frames) -> None:
+        """Send these whatever the filter."""
+        self._sink.write(frames)
+
+    def buffered(self) -> int:
+        """How many bytes wait for it."""
+        return self._sink.buffered()
+
+    async def drained(self) -> None:
+        """Return when there is room for more, or the connection is gone."""
+        await self._sink.drained()
+
+    def end(self, code: int, reason: str) -> None:
+        """End the subscription; the peer is told why."""
+        self._sink.end(code, reason)
 
 
-class QueuedSubscriber:
-    """For ASGI servers without our extension: one send a message, from a bounded queue."""
+class QueueSink:
+    """For ASGI servers without our extensions: frames wait for a task that sends them."""
 
-    def __init__(self, max_buffered: int = MAX_BUFFERED) -> None:
-        self._max_buffered = max_buffered
-        self._messages: deque[bytes] = deque()
+    def __init__(self, low: int = 65_536) -> None:
+        """There is room for more below `low` bytes."""
+        self._low = low
+        self._queue: deque[Frames] = deque()
         self._buffered = 0
         self._wake = asyncio.Event()
-        self.closed_with: tuple[int, str] | None = None
+        self._room = asyncio.Event()
+        self._room.set()
+        self.ended_with: tuple[int, str] | None = None
 
-    def offer(self, joined: bytes, messages: Sequence[bytes]) -> bool:
-        if self._buffered > self._max_buffered:
-            return False
-        self._messages.extend(messages)
-        self._buffered += len(joined)
-        self._wake.set()
-        return True
-
-    def close(self, code: int, reason: str) -> None:
-        self.closed_with = (code, reason)
+    def write(self, frames: Frames) -> None:
+        self._queue.append(frames)
+        self._count(_size(frames))
         self._wake.set()
 
-    async def messages(self) -> AsyncIterator[bytes]:
-        """What was offered, in order, until the subscriber is closed."""
+    def buffered(self) -> int:
+        return self._buffered
+
+    async def drained(self) -> None:
+        await self._room.wait()
+
+    def end(self, code: int, reason: str) -> None:
+        self.ended_with = (code, reason)
+        self._wake.set()
+
+    async def frames(self) -> AsyncIterator[Frames]:
+        """What was written, in order, until the sink is ended."""
         while True:
-            while self._messages:
-                message = self._messages.popleft()
-                yield message
-                self._buffered = self._buffered - len(message) if self._messages else 0
-            if self.closed_with is not None:
+            while self._queue:
+                frames = self._queue.popleft()
+                yield frames
+                self._count(-_size(frames))
+            if self.ended_with is not None:
                 return
             self._wake.clear()
             await self._wake.wait()
+
+    def _count(self, more: int) -> None:
+        self._buffered += more
+        if self._buffered < self._low:
+            self._room.set()
+        else:
+            self._room.clear()
+
+
+def _size(frames: Frames) -> int:
+    return sum(map(len, frames.payloads))

@@ -1,6 +1,6 @@
 """What the program counts about itself. One set for each running application."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from prometheus_client import CollectorRegistry
@@ -26,6 +26,7 @@ from sensorflow.metrics.processes import Processes
 ROUTES: Final = (
     "/api/temperature_reading",
     "/ws/sensor_updates",
+    "/api/stream",
     "/api/session",
     "/healthz",
     "/readyz",
@@ -55,6 +56,10 @@ CLOSES: Final = (
             Reason.KEY_NOT_ALLOWED,
             Reason.FOREIGN_ORIGIN,
             Reason.TOO_MANY_CONNECTIONS,
+            Reason.BAD_CURSOR,
+            Reason.CURSOR_AHEAD,
+            Reason.BAD_SENSOR_ID,
+            Reason.TOO_MANY_SENSORS,
         )
     ),
 )
@@ -140,7 +145,18 @@ class Metrics:
             min,
         )
         self.subscribers = Gauge(sheet, "sensorflow_subscribers", "Live subscribers now.")
-        self.deliveries = Counter(sheet, "sensorflow_deliveries", "Frames handed to subscribers.")
+        self.catching_up = Gauge(
+            sheet,
+            "sensorflow_catching_up_subscribers",
+            "Subscribers that are given what they have missed.",
+        )
+        self.buffered = Gauge(
+            sheet, "sensorflow_buffered_bytes", "Bytes that subscribers have not taken yet."
+        )
+        self._deliveries = Counter(sheet, "sensorflow_deliveries", "Frames handed to subscribers.")
+        self._delivered_bytes = Counter(
+            sheet, "sensorflow_delivered_bytes", "Bytes of the readings in those frames."
+        )
         self.closed = Counters(
             sheet,
             "sensorflow_closed_subscribers",
@@ -157,6 +173,8 @@ class Metrics:
             self.database_available,
             self.bus_listening,
             self.subscribers,
+            self.catching_up,
+            self.buffered,
         )
         self._instruments: tuple[Instrument, ...] = (
             Requests(
@@ -180,13 +198,21 @@ class Metrics:
             self.database_available,
             self.bus_listening,
             self.subscribers,
-            self.deliveries,
+            self.catching_up,
+            self.buffered,
+            self._deliveries,
+            self._delivered_bytes,
             self.closed,
             workers,
         )
         self._processes = Processes(sheet.board.founder, sheet.board.processes)
         self.registry = CollectorRegistry()
         self.registry.register(self)
+
+    def delivered(self, subscribers: int, payloads: Sequence[bytes]) -> None:
+        """Count frames that so many subscribers were given."""
+        self._deliveries.inc(subscribers * len(payloads))
+        self._delivered_bytes.inc(subscribers * sum(map(len, payloads)))
 
     def refused(self, reason: Reason) -> None:
         """Count one refusal."""

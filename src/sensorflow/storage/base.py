@@ -32,8 +32,22 @@ class Storage(Protocol):
     async def newest(self) -> Reading | None:
         """The reading with the highest id."""
 
+    async def latest(self, sensors: Sequence[str], until: int) -> Reading | None:
+        """Of each sensor's last reading by `recorded_at`, with no id above `until`, the newest."""
+
     async def after(self, cursor: int, limit: int) -> list[Reading]:
         """Up to `limit` readings with an id above `cursor`, in order of id."""
+
+    async def between(
+        self, after: int, until: int, limit: int, sensors: Sequence[str] | None = None
+    ) -> list[Reading]:
+        """Up to `limit` readings with an id above `after`, up to `until`, in order of id.
+
+        Only those of `sensors` where they are named.
+        """
+
+    async def oldest(self) -> int:
+        """The id below which readings were removed; 1, or less than any, where none were."""
 
     async def ping(self) -> None:
         """Return if the storage answers now, else raise `StorageUnavailable`."""

@@ -28,6 +28,22 @@ SELECT_READINGS: Final = (
     " r.temperature, r.humidity, r.pressure, r.extra, r.client_ip"
     " FROM readings r JOIN sensors s ON s.id = r.sensor "
 )
+OF_SENSORS: Final = "AND s.sensor_id IN (SELECT value FROM json_each(?)) "
+OLDEST: Final = (
+    "SELECT coalesce((SELECT min(id) FROM readings),"
+    " (SELECT seq + 1 FROM sqlite_sequence WHERE name = 'readings'))"
+)
+LATEST: Final = (
+    "WHERE r.id IN (SELECT (SELECT id FROM readings WHERE sensor = n.id"
+    " AND id <= ? ORDER BY recorded_at DESC LIMIT 1)"
+    " FROM sensors n WHERE n.sensor_id IN (SELECT value FROM json_each(?)))"
+    " ORDER BY r.id DESC LIMIT 1"
+)
+
+
+def as_json(names: Iterable[str]) -> str:
+    """Names as one JSON array, so that any number of them fits one prepared statement."""
+    return msgspec.json.encode(list(names)).decode()
 
 
 def microseconds(moment: datetime) -> int:

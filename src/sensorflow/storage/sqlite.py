@@ -26,9 +26,13 @@ from sensorflow.storage.migrations import upgrade
 from sensorflow.storage.rows import (
     INSERT_READINGS,
     INSERT_SENSORS,
+    LATEST,
+    OF_SENSORS,
+    OLDEST,
     READING_COLUMNS,
     ROWS_PER_STATEMENT,
     SELECT_READINGS,
+    as_json,
     from_row,
     insert_rows,
     microseconds,
@@ -100,9 +104,28 @@ class SqliteStorage:
         found = await self._run(self._reader, self._select, "ORDER BY r.id DESC LIMIT 1", ())
         return found[0] if found else None
 
+    async def latest(self, sensors: Sequence[str], until: int) -> Reading | None:
+        parameters = (until, as_json(sensors))
+        found = await self._run(self._reader, self._select, LATEST, parameters)
+        return found[0] if found else None
+
     async def after(self, cursor: int, limit: int) -> list[Reading]:
         tail = "WHERE r.id > ? ORDER BY r.id LIMIT ?"
         return await self._run(self._reader, self._select, tail, (cursor, limit))
+
+    async def between(
+        self, after: int, until: int, limit: int, sensors: Sequence[str] | None = None
+    ) -> list[Reading]:
+        tail = "WHERE r.id > ? AND r.id <= ? "
+        parameters: tuple[object, ...] = (after, until)
+        if sensors is not None:
+            tail += OF_SENSORS
+            parameters += (as_json(sensors),)
+        tail += "ORDER BY r.id LIMIT ?"
+        return await self._run(self._reader, self._select, tail, (*parameters, limit))
+
+    async def oldest(self) -> int:
+        return await self._run(self._reader, self._oldest)
 
     async def ping(self) -> None:
         await self._run(self._reader, self._select, "WHERE r.id = ?", (0,))
@@ -232,13 +255,11 @@ class SqliteStorage:
         if len(known) + len(missing) > self._sensors_kept:
             wanted = {reading.sensor_id for reading in readings}
             self._sensors = known = {name: known[name] for name in wanted & known.keys()}
-        # As one JSON array, so that any number of names fits one prepared statement.
-        names = msgspec.json.encode(list(missing)).decode()
         for name, pk, latest in cursor.execute(
             "SELECT sensor_id, id,"
             " (SELECT max(recorded_at) FROM readings WHERE sensor = sensors.id)"
             " FROM sensors WHERE sensor_id IN (SELECT value FROM json_each(?))",
-            (names,),
+            (as_json(missing),),
         ):
             known[name] = _Sensor(pk, latest or 0)
             del missing[name]
@@ -248,7 +269,7 @@ class SqliteStorage:
         insert_rows(cursor, INSERT_SENSORS, [x for pair in missing.items() for x in pair], 2)
         for name, pk in cursor.execute(
             "SELECT sensor_id, id FROM sensors WHERE sensor_id IN (SELECT value FROM json_each(?))",
-            (msgspec.json.encode(list(missing)).decode(),),
+            (as_json(missing),),
         ):
             known[name] = _Sensor(pk, 0)
         return True
@@ -263,7 +284,11 @@ class SqliteStorage:
         )
         return [from_row(row) for row in rows]
 
-    def _select(self, tail: str, parameters: Sequence[int]) -> list[Reading]:
+    def _oldest(self) -> int:
+        with self._engine.connect() as connection:
+            return int(connection.exec_driver_sql(OLDEST).scalar() or 1)
+
+    def _select(self, tail: str, parameters: Sequence[object]) -> list[Reading]:
         with self._engine.connect() as connection:
             rows = connection.exec_driver_sql(SELECT_READINGS + tail, tuple(parameters))
             return [from_row(row) for row in rows]

@@ -12,6 +12,7 @@ from sensorflow.web.live import refuse_handshake
 from sensorflow.web.proxies import Proxies
 
 LIVE_PATH = "/ws/sensor_updates"
+STREAM_PATH = "/api/stream"
 INGEST_PATH = "/api/temperature_reading"
 
 

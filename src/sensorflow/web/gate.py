@@ -114,5 +114,8 @@ def _query_key(query: bytes) -> bytes | None:
 
 
 def _own_origin(headers: Mapping[bytes, bytes]) -> bool:
+    if b"origin" not in headers:
+        # Browsers send none with a plain GET to where the page comes from, but they send this.
+        return headers.get(b"sec-fetch-site") == b"same-origin"
     origin = urlsplit(headers.get(b"origin", b"").decode("latin-1"))
     return origin.netloc != "" and origin.netloc == headers.get(b"host", b"").decode("latin-1")

@@ -6,7 +6,8 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from sensorflow.readings import MAX_MEASUREMENTS, MAX_SENSOR_ID_LENGTH
-from sensorflow.web.edge import INGEST_PATH
+from sensorflow.web.admission import MAX_SENSORS
+from sensorflow.web.edge import INGEST_PATH, STREAM_PATH
 from sensorflow.web.problems import MEDIA_TYPE
 
 DESCRIPTION: Final = """\
@@ -17,10 +18,12 @@ every live subscriber.
 `X-API-Key` header, as `Authorization: Bearer`, or, where the route says so, as `?api-key=`.
 
 **Live stream.** `GET /ws/sensor_updates?api-key=…` is a WebSocket: every committed reading is one
-text frame, the receipt below without `status`; the newest reading comes first. While the database
-is away spooled readings come as provisional frames, `id` null with `status`, and again with their
-id once they are stored. It closes with 1008
-(wrong key, or too many connections), 1012 (server restarts) or 1013 (subscriber too slow).
+text frame, the receipt below without `status`; the newest reading comes first, or with `&since=ID`
+everything after that cursor; `&sensor_id=` filters. While the database is away spooled readings
+come as provisional frames, `id` null with `status`, and again with their id once they are stored.
+It closes with 1008 (wrong key, too many connections, a cursor or filter that cannot be), 1012
+(server restarts) or 1013 (subscriber takes nothing). `GET /api/stream` is the same as server-sent
+events.
 
 **Errors** are `application/problem+json` (RFC 9457); `reason` names the refusal, `detail` says what
 to do.
@@ -165,6 +168,62 @@ def _ingest() -> dict[str, Any]:
     }
 
 
+def _stream() -> dict[str, Any]:
+    refusals = {
+        "401": "The key is missing or wrong.",
+        "403": "The key is known, but not for reading; or a session of another origin.",
+        "422": "The cursor or a sensor_id cannot be right.",
+        "429": "Too many wrong keys came from this address, or the key has too many connections.",
+    }
+    cursor = {"type": "integer", "minimum": 0, "maximum": 2**63 - 1}
+    return {
+        "tags": ["readings"],
+        "summary": "Watch the live stream as server-sent events",
+        "description": "Each event's data is a receipt without `status`, its id the cursor. The "
+        "newest reading comes first. Ends only with the connection.",
+        "operationId": "stream",
+        "security": [{"ApiKey": []}, {"Bearer": []}, {"QueryKey": []}],
+        "parameters": [
+            {
+                "name": "since",
+                "in": "query",
+                "schema": cursor,
+                "description": "In place of the newest reading, everything after this id.",
+            },
+            {
+                "name": "sensor_id",
+                "in": "query",
+                "schema": {
+                    "type": "array",
+                    "maxItems": MAX_SENSORS,
+                    "items": {
+                        "type": "string",
+                        "minLength": 1,
+                        "maxLength": MAX_SENSOR_ID_LENGTH,
+                    },
+                },
+                "description": "Only these sensors.",
+            },
+            {
+                "name": "Last-Event-ID",
+                "in": "header",
+                "schema": cursor,
+                "description": "As `since`, and wins over it; sent by browsers that reconnect.",
+            },
+        ],
+        "responses": {
+            "200": {
+                "description": "The stream.",
+                "content": {"text/event-stream": {"schema": {"type": "string"}}},
+            },
+            **{
+                status: {"description": text, **_ref("Problem", MEDIA_TYPE)}
+                for status, text in refusals.items()
+            },
+        },
+    }
+
+
 def describe(app: FastAPI) -> dict[str, Any]:
     """The whole OpenAPI document, made once."""
     if app.openapi_schema is None:
@@ -183,6 +242,10 @@ def describe(app: FastAPI) -> dict[str, Any]:
             "Bearer": {"type": "http", "scheme": "bearer"},
             "QueryKey": {"type": "apiKey", "in": "query", "name": "api-key"},
         }
-        document["paths"] = {INGEST_PATH: {"post": _ingest()}, **document["paths"]}
+        document["paths"] = {
+            INGEST_PATH: {"post": _ingest()},
+            STREAM_PATH: {"get": _stream()},
+            **document["paths"],
+        }
         app.openapi_schema = document
     return app.openapi_schema

@@ -1,5 +1,6 @@
 """uvicorn's protocols with what we need of them: bounds in time and size, and shared frames."""
 
+from random import uniform
 from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -7,11 +8,19 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.frames import Frame
 
 from sensorflow.errors import Reason, Refusal
-from sensorflow.live.subscriber import MAX_BUFFERED
+from sensorflow.live.frames import Frames
 from sensorflow.metrics import Metrics
 from sensorflow.web.asgi import WHOLE_RESPONSE, Headers
-from sensorflow.web.live import EXTENSION
 from sensorflow.web.problems import problem
+from sensorflow.web.sinks import (
+    EVENT_STREAM,
+    FRAMES,
+    LINGER,
+    EventSink,
+    bound_kernel_buffer,
+    close_soon,
+)
+from sensorflow.web.turns import Turns
 
 MAX_HEAD: Final = 32_768
 """Bytes of request line and headers; the parser itself knows no bound."""
@@ -25,8 +34,8 @@ MAX_MESSAGE: Final = 1_048_576
 REQUEST_TIMEOUT: Final = 20.0
 """Seconds that one request may take to arrive, headers and body."""
 
-LINGER: Final = 5.0
-"""Seconds that a closed WebSocket has to take what is still queued for it."""
+MAX_PINGED: Final = 1_048_576
+"""Bytes that may wait for a peer that pings; each ping has to be answered."""
 
 
 def _last_response(refusal: Refusal) -> bytes:
@@ -48,17 +57,36 @@ _TOO_LATE: Final = _last_response(
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
-    """HTTP/1.1 whose requests have to arrive within bounds. `metrics` counts those that do not."""
+    """HTTP/1.1 whose requests have to arrive within bounds.
 
-    def __init__(self, metrics: Metrics, *args: Any, **kwargs: Any) -> None:
+    `metrics` counts those that do not. WebSocket handshakes take their `turns`.
+    """
+
+    def __init__(self, metrics: Metrics, turns: Turns, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._metrics = metrics
+        self._turns = turns
         self._head_bytes = 0
         self._message_bytes = 0
         self._in_head = True
         self._retiring = False
         # From the connection on: whoever sends nothing at all is not kept either.
         self._waiting_since: float | None = self.loop.time()
+        self._streams = False
+        """Whether the response under way is one of events, which never ends by itself."""
+
+    def handle_websocket_upgrade(self) -> None:
+        # A thousand handshakes at once, after a restart, must not hold up the stream of the others.
+        self.transport.pause_reading()
+        self._turns.add(self._upgrade)
+
+    def _upgrade(self) -> None:
+        if self.transport.is_closing():
+            return
+        self.transport.resume_reading()
+        super().handle_websocket_upgrade()
+        # Each holds the other, and nothing would free them before a collection.
+        self.parser = None  # type: ignore[assignment]
 
     def data_received(self, data: bytes) -> None:
         if self._in_head:
@@ -102,7 +130,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._in_head = False
-        self.scope["extensions"] = {WHOLE_RESPONSE: {"respond": self.respond_whole}}
+        self.scope["extensions"] = {
+            WHOLE_RESPONSE: {"respond": self.respond_whole},
+            EVENT_STREAM: {"open": self.open_events},
+        }
         super().on_headers_complete()
         if self._retiring:
             self.retire()
@@ -137,6 +168,21 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         cycle.on_response()
         return True
 
+    def open_events(self, status: int, headers: Headers, body: bytes) -> EventSink | None:
+        """Begin a response that ends with its connection; see `sinks.EVENT_STREAM`.
+
+        Without chunks around them the events are the same bytes for every subscriber.
+        """
+        cycle = self.cycle
+        if self.pipeline or cycle.disconnected:
+            return None
+        head = [b"%b: %b\r\n" % header for header in (*cycle.default_headers, *headers)]
+        self.transport.write(b"".join([STATUS_LINE[status], *head, b"\r\n", body]))
+        cycle.response_started = True
+        cycle.keep_alive = False
+        self._streams = True
+        return EventSink(self.transport, self.flow)
+
     def close_if_late(self, now: float) -> None:
         """Close the connection if its request should have arrived by `now` (loop time).
 
@@ -166,6 +212,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if self._waiting_since is not None and self._head_bytes:
             # Nobody knows when the rest comes, and what is whole must not wait for it.
             self._end_with(_STOPPING, Reason.SHUTTING_DOWN)
+        elif self._streams:
+            close_soon(self.transport)
         else:
             super().shutdown()
 
@@ -183,11 +231,14 @@ _STOPPING: Final = _last_response(
 
 
 class LiveProtocol(WebSocketsSansIOProtocol):
-    """A WebSocket that offers itself to the application as a `live.subscriber.FrameSink`.
+    """A WebSocket that offers itself to the application as a `live.subscriber.Sink`.
 
     However it is closed, a peer that takes nothing any more is cut off after `LINGER`: closing
     a transport alone waits for its buffer, and such a buffer never empties.
     """
+
+    _written = 0
+    _taken_before = 0
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -200,30 +251,54 @@ class LiveProtocol(WebSocketsSansIOProtocol):
         self.frames = []
 
     def handle_ping(self) -> None:
-        if self.buffered() > MAX_BUFFERED:
+        if self.buffered() > MAX_PINGED:
             self.transport.abort()
         else:
             super().handle_ping()
 
     async def run_asgi(self) -> None:
-        self.scope["extensions"][EXTENSION] = {"sink": self}
+        bound_kernel_buffer(self.transport)
+        self.scope["extensions"][FRAMES] = {"sink": self}
         await super().run_asgi()
         self._linger()
 
+    def schedule_ping(self) -> None:
+        # Connections that came together must not be pinged together for ever.
+        assert self.ping_interval is not None
+        delay = self.ping_interval * uniform(0.5, 1.0)  # noqa: S311
+        self.ping_timer = self.loop.call_later(delay, self.send_keepalive_ping)
+
+    def send_keepalive_ping(self) -> None:
+        self._taken_before = self._taken()
+        super().send_keepalive_ping()
+
+    def _taken(self) -> int:
+        """How many bytes of frames have left for the peer."""
+        return self._written - self.buffered()
+
     async def send(self, message: Any) -> None:
         await super().send(message)
-        if message["type"] == "websocket.http.response.body" and not message.get("more_body"):
+        if message["type"] == "websocket.accept":
+            # Most of a subscriber's memory, and nobody reads it again.
+            self.scope["headers"] = []
+            del self.request, self.response
+        elif message["type"] == "websocket.http.response.body" and not message.get("more_body"):
             # uvicorn would log an error for every handshake that the application refused.
             self.handshake_complete = True
 
-    def write_frames(self, frames: bytes) -> None:
+    def write(self, frames: Frames) -> None:
         if not self.close_sent and not self.transport.is_closing():
-            self.transport.write(frames)
+            content = frames.websocket
+            self._written += len(content)
+            self.transport.write(content)
 
     def buffered(self) -> int:
         return self.transport.get_write_buffer_size()
 
-    def close_frames(self, code: int, reason: str) -> None:
+    async def drained(self) -> None:
+        await self.writable.wait()
+
+    def end(self, code: int, reason: str) -> None:
         if self.close_sent or self.transport.is_closing():
             return
         self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
@@ -234,6 +309,12 @@ class LiveProtocol(WebSocketsSansIOProtocol):
         self.close_timer = self.loop.call_later(LINGER, self.transport.abort)
 
     def keepalive_timeout(self) -> None:
+        taken = self._taken()
+        if self.buffered() and taken > self._taken_before and self.ping_timeout is not None:
+            # The ping waits behind what the peer is still taking.
+            self._taken_before = taken
+            self.pong_timer = self.loop.call_later(self.ping_timeout, self.keepalive_timeout)
+            return
         super().keepalive_timeout()
         self._linger()
 

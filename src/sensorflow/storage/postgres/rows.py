@@ -23,6 +23,15 @@ _AT_DEVICE_TIMES: Final = (
 )
 SELECT_AT_DEVICE_TIMES: Final = _SELECT + _AT_DEVICE_TIMES
 
+# One look into the index for each sensor and partition.
+_LATEST: Final = (
+    "FROM sensors s CROSS JOIN LATERAL (SELECT * FROM readings"
+    " WHERE sensor = s.id AND id <= $2"
+    " ORDER BY recorded_at DESC LIMIT 1) AS r"
+    " WHERE s.sensor_id = ANY ($1::text[]) ORDER BY r.id DESC LIMIT 1"
+)
+SELECT_LATEST: Final = _SELECT + _LATEST
+
 _encode_extra = msgspec.json.Encoder().encode
 
 

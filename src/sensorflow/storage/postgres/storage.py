@@ -18,7 +18,7 @@ from sensorflow.readings import Outcome, Reading
 from sensorflow.storage.migrations import HEAD, upgrade
 from sensorflow.storage.postgres.connection import connect, limited, parse, translated
 from sensorflow.storage.postgres.restored import skip_ids
-from sensorflow.storage.postgres.rows import SELECT_READINGS, from_row
+from sensorflow.storage.postgres.rows import SELECT_LATEST, SELECT_READINGS, from_row
 from sensorflow.storage.postgres.session import Connection, Session
 
 READ_TIMEOUT: Final = 2.0
@@ -99,11 +99,31 @@ class PostgresStorage:
             self._session.settle(token)
 
     async def newest(self) -> Reading | None:
-        found = await self._select("ORDER BY r.id DESC LIMIT 1", ())
+        found = await self._select(SELECT_READINGS + "ORDER BY r.id DESC LIMIT 1", ())
+        return found[0] if found else None
+
+    async def latest(self, sensors: Sequence[str], until: int) -> Reading | None:
+        found = await self._select(SELECT_LATEST, (sensors, until))
         return found[0] if found else None
 
     async def after(self, cursor: int, limit: int) -> list[Reading]:
-        return await self._select("WHERE r.id > $1 ORDER BY r.id LIMIT $2", (cursor, limit))
+        tail = "WHERE r.id > $1 ORDER BY r.id LIMIT $2"
+        return await self._select(SELECT_READINGS + tail, (cursor, limit))
+
+    async def between(
+        self, after: int, until: int, limit: int, sensors: Sequence[str] | None = None
+    ) -> list[Reading]:
+        tail = "WHERE r.id > $1 AND r.id <= $2 "
+        if sensors is None:
+            tail += "ORDER BY r.id LIMIT $3"
+            return await self._select(SELECT_READINGS + tail, (after, until, limit))
+        tail += "AND s.sensor_id = ANY ($4::text[]) ORDER BY r.id LIMIT $3"
+        return await self._select(SELECT_READINGS + tail, (after, until, limit, sensors))
+
+    async def oldest(self) -> int:
+        async with self._reading() as connection:
+            found = await connection.exec_driver_sql("SELECT min(lower) FROM partitions")
+            return int(found.scalar() or 1)
 
     async def ping(self) -> None:
         if self._session is None:
@@ -157,9 +177,9 @@ class PostgresStorage:
         finally:
             own.terminate()
 
-    async def _select(self, tail: str, parameters: Sequence[int]) -> list[Reading]:
+    async def _select(self, query: str, parameters: Sequence[object]) -> list[Reading]:
         async with self._reading() as connection:
-            rows = await connection.exec_driver_sql(SELECT_READINGS + tail, tuple(parameters))
+            rows = await connection.exec_driver_sql(query, tuple(parameters))
             return [from_row(row) for row in rows]
 
     @asynccontextmanager
