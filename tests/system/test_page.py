@@ -1,40 +1,22 @@
 """The page in a real browser: signed in, moving, reconnecting, and usable by everybody."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright, expect
+from playwright.async_api import Browser, ConsoleMessage, Page, expect
 
-from tests.requirements import require
-from tests.servers import INGEST_KEY, READ_KEY, Server, http, serving
+from tests.devices import send
+from tests.servers import READ_KEY, Server, serving
 
 AXE = Path(__file__).parents[2] / "dashboard/node_modules/axe-core/axe.min.js"
-CHROMIUM_OPTIONS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
     with serving(tmp_path) as server:
         yield server
-
-
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    chromium = require("chromium", "chromium")
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_OPTIONS)
-        yield browser
-        await browser.close()
 
 
 @pytest.fixture
@@ -54,18 +36,6 @@ async def page(browser: Browser) -> AsyncIterator[Page]:
     page.on("pageerror", lambda error: complaints.append(str(error)))
     yield page
     assert complaints == []
-
-
-async def send(server: Server, sensor_id: str, temperature: float, **more: object) -> None:
-    body = json.dumps(
-        {"temperature": temperature, "humidity": 50, "pressure": 1000, "sensor_id": sensor_id}
-        | more
-    ).encode()
-    headers = {"X-API-Key": INGEST_KEY, "Content-Length": str(len(body))}
-    answer = await asyncio.to_thread(
-        http, server.port, "POST /api/temperature_reading", body, headers
-    )
-    assert answer.startswith(b"HTTP/1.1 201 "), answer
 
 
 async def sign_in(page: Page, server: Server) -> None:
