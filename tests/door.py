@@ -48,7 +48,7 @@ class Door:
         assert task is not None
         self._passing.add(task)
         try:
-            with suppress(ConnectionError, asyncio.IncompleteReadError):
+            with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
                 await self._pass(reader, writer)
         finally:
             self._passing.discard(task)
