@@ -165,31 +165,33 @@ def _unread(pipe: int) -> int:
     return int(count)
 
 
-@pytest.mark.parametrize("key", ["wrong-key-of-the-tests", INGEST_KEY])
-async def test_a_wrong_key_is_told_in_one_line(
-    steady: Server, start: Start, folder: Path, key: str
-) -> None:
-    assert await ended(start("--url", steady.base, key=key)) == 2
-    (line,) = (folder / "err").read_text().splitlines()
-    assert "does not take the key" in line
-    assert "API_KEY_WS" in line
-    assert (folder / "out").read_bytes() == b""
-
-
-async def test_what_cannot_be_watched_is_told_in_one_line(
-    steady: Server, start: Start, folder: Path
-) -> None:
-    nowhere = f"http://127.0.0.1:{free_port()}"
-    for words, key, said in (
-        (("--url", steady.base, "--since", "5"), READ_KEY, "The stream has not come as far as 5"),
-        (("--url", steady.base, "--sensor", ""), READ_KEY, "1 to 128 are allowed"),
-        (("--url", nowhere), READ_KEY, f"nothing answers at {nowhere}"),
-        (("--url", steady.base), None, "API_KEY_WS: no key is given"),
-    ):
-        assert await ended(start(*words, key=key)) == 2
-        (line,) = (folder / "err").read_text().splitlines()
+async def test_what_cannot_be_watched_is_told_in_one_line(steady: Server, folder: Path) -> None:
+    async def refused(said: str, *words: str, key: str | None = READ_KEY) -> None:
+        process = await asyncio.create_subprocess_exec(
+            *(str(PROGRAM), "watch", *words),
+            cwd=folder,
+            env=environment(key),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        out, err = await asyncio.wait_for(process.communicate(), PATIENCE)
+        assert (process.returncode, out) == (2, b"")
+        (line,) = err.decode().splitlines()
         assert line.startswith("sensorflow: ")
         assert said in line
+        assert READ_KEY not in line
+        assert INGEST_KEY not in line
+
+    here = ("--url", steady.base)
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    await asyncio.gather(
+        refused("does not take the key (401)", *here, key="wrong-key-of-the-tests"),
+        refused("does not take the key (403); the stream needs", *here, key=INGEST_KEY),
+        refused("API_KEY_WS: no key is given", *here, key=None),
+        refused("The stream has not come as far as 5", *here, "--since", "5"),
+        refused("1 to 128 are allowed", *here, "--sensor", ""),
+        refused(f"nothing answers at {nowhere}", "--url", nowhere),
+    )
 
 
 async def test_a_full_disk_is_told_in_one_line(steady: Server, folder: Path) -> None:
