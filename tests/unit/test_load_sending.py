@@ -8,7 +8,7 @@ import httpx2
 import pytest
 
 from sensorflow.cli.sending import MAX_ATTEMPTS, Outgoing, Sender, SendingStopped
-from sensorflow.cli.server import FIRST_PATIENCE, LONGEST_BACKOFF, PATIENCE, Server, backoff
+from sensorflow.cli.remote import FIRST_PATIENCE, LONGEST_BACKOFF, PATIENCE, Server, backoff
 from sensorflow.cli.tally import Tally
 from sensorflow.errors import SettingsError
 

@@ -13,7 +13,7 @@ from sensorflow.cli.following import (
     FollowingStopped,
     events,
 )
-from sensorflow.cli.server import FIRST_PATIENCE, LONGEST_BACKOFF, PATIENCE, Server
+from sensorflow.cli.remote import FIRST_PATIENCE, LONGEST_BACKOFF, PATIENCE, Server
 
 STREAM = {"content-type": "text/event-stream"}
 

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 import httpx2
 
 from sensorflow import __version__
-from sensorflow.cli.server import (
+from sensorflow.cli.remote import (
     FIRST_PATIENCE,
     LONGEST_FIRST_BACKOFF,
     PATIENCE,

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from sensorflow.cli.delivery import Delivery
 from sensorflow.cli.progress import Display
 from sensorflow.cli.sending import Outgoing, Sender, open_client
-from sensorflow.cli.server import Server
+from sensorflow.cli.remote import Server
 from sensorflow.cli.tally import Tally
 from sensorflow.errors import SensorFlowError, SettingsError
 from sensorflow.settings import Settings

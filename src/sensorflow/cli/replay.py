@@ -12,7 +12,7 @@ from sensorflow.cli.pacing import RecordedPace
 from sensorflow.cli.progress import Display
 from sensorflow.cli.recording import BadRecording, Recording, UnreadableRow
 from sensorflow.cli.sending import Outgoing
-from sensorflow.cli.server import Server
+from sensorflow.cli.remote import Server
 from sensorflow.cli.tally import Tally
 from sensorflow.errors import Reason
 from sensorflow.readings import KNOWN_MEASUREMENTS

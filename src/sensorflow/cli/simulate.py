@@ -12,7 +12,7 @@ from sensorflow.cli.load import deliver, usable_key
 from sensorflow.cli.pacing import SteadyPace
 from sensorflow.cli.progress import Display
 from sensorflow.cli.sending import Outgoing
-from sensorflow.cli.server import Server
+from sensorflow.cli.remote import Server
 from sensorflow.cli.tally import Tally
 from sensorflow.cli.weather import MadeUpSensor, made_up_sensors
 

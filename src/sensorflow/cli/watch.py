@@ -19,7 +19,7 @@ from sensorflow.cli.following import (
 )
 from sensorflow.cli.load import complain, usable_key
 from sensorflow.cli.progress import REFRESH_INTERVAL
-from sensorflow.cli.server import Server
+from sensorflow.cli.remote import Server
 from sensorflow.web.edge import STREAM_PATH
 
 GAP = b'{"gap":'
