@@ -1,8 +1,10 @@
-"""What real devices send, byte for byte."""
+"""What devices send."""
 
+import asyncio
+import json
 import socket
 
-from tests.servers import INGEST_KEY, Server, read_all
+from tests.servers import INGEST_KEY, Server, http, read_all
 
 PICO_BODY = (
     '{"temperature":23.45, "humidity":"56.78", "pressure":"1013.25", '
@@ -16,7 +18,20 @@ PICO_REQUEST = (
 
 
 def send_pico(server: Server) -> bytes:
-    """As the original's firmware does; returns all that it would read."""
+    """As the original's firmware does, byte for byte; returns all that it would read."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as device:
         device.sendall(PICO_REQUEST)
         return read_all(device)
+
+
+async def send(server: Server, sensor_id: str, temperature: float, **more: object) -> None:
+    """One reading, and it is stored."""
+    body = json.dumps(
+        {"temperature": temperature, "humidity": 50, "pressure": 1000, "sensor_id": sensor_id}
+        | more
+    ).encode()
+    headers = {"X-API-Key": INGEST_KEY, "Content-Length": str(len(body))}
+    answer = await asyncio.to_thread(
+        http, server.port, "POST /api/temperature_reading", body, headers
+    )
+    assert answer.startswith(b"HTTP/1.1 201 "), answer

@@ -6,7 +6,6 @@ import {
   LiveSocket,
   MAX_DELAY,
   QUIET_LIMIT,
-  RESUME_WITHIN,
   type Socket,
   STABLE_AFTER,
   TOO_MANY_DELAY,
@@ -46,6 +45,9 @@ let cursor: number | null;
 const onSessionLost = vi.fn();
 const onUnexplained = vi.fn();
 const onFrame = vi.fn();
+const onCursorAhead = vi.fn(() => {
+  cursor = null;
+});
 let live: LiveSocket;
 
 beforeEach(() => {
@@ -65,6 +67,7 @@ beforeEach(() => {
     onUnexplained,
     onConnection: (connection) => connections.push(connection),
     cursor: () => cursor,
+    onCursorAhead,
     now: () => Date.now(),
     // No jitter: the full delay.
     random: () => 1,
@@ -174,6 +177,7 @@ describe("a lost connection", () => {
       onUnexplained,
       onConnection: () => {},
       cursor: () => null,
+      onCursorAhead,
       random: () => 0,
     });
     spread.start();
@@ -239,51 +243,57 @@ describe("what the server says at the close", () => {
     expect(connections.at(-1)?.trouble).toBeNull();
   });
 
-  it("1013: too slow, and joins at the newest instead of resuming", () => {
+  it("1013: nothing was taken for long, as while asleep; resumes", () => {
     last().accept();
-    last().send("x");
     cursor = 41;
-    last().fail(1013);
+    last().fail(1013, "too slow; last id 41");
     expect(connections.at(-1)?.trouble).toEqual({ kind: "too-slow" });
     pass(FIRST_DELAY);
+    expect(last().since).toBe(41);
+  });
+
+  it("1008 cursor ahead: begins anew, without a word of trouble", () => {
+    last().accept();
+    cursor = 41;
+    last().fail(1012);
+    pass(FIRST_DELAY);
+    last().accept();
+    last().fail(1008, "cursor ahead: the stream has not come as far as since");
+    expect(onCursorAhead).toHaveBeenCalledOnce();
+    expect(onUnexplained).not.toHaveBeenCalled();
+    expect(connections.at(-1)).toEqual({ state: "reconnecting", trouble: null });
+    pass(MAX_DELAY);
     expect(last().since).toBeNull();
   });
 });
 
 describe("resuming", () => {
-  it("continues after the newest reading when the absence was short", () => {
-    last().accept();
-    last().send("x");
-    cursor = 41;
-    last().fail(1012);
-    pass(FIRST_DELAY);
-    expect(last().since).toBe(41);
-  });
-
-  it("starts anew after a long absence", () => {
-    last().accept();
-    last().send("x");
-    cursor = 41;
-    last().fail();
-    const lostAt = Date.now();
-    while (Date.now() - lostAt <= RESUME_WITHIN + MAX_DELAY) {
-      pass(MAX_DELAY);
-      last().fail();
+  it("continues after the newest reading, whatever ended the connection", () => {
+    for (const code of [1006, 1011, 1012, 1013]) {
+      last().accept();
+      pass(STABLE_AFTER);
+      cursor = code;
+      last().fail(code);
+      pass(FIRST_DELAY);
+      expect(last().since).toBe(code);
     }
-    live.wake();
-    expect(last().since).toBeNull();
   });
 
-  it("does not use a cursor again that brought nothing", () => {
-    last().accept();
-    last().send("x");
+  it("uses a cursor again that brought nothing: the server says if it is no good", () => {
     cursor = 41;
-    last().fail(1012);
-    pass(FIRST_DELAY);
+    for (let round = 0; round < 3; round += 1) {
+      last().accept();
+      last().fail(1012);
+      pass(MAX_DELAY);
+      expect(last().since).toBe(41);
+    }
+  });
+
+  it("resumes when a quiet line is made anew", () => {
     last().accept();
-    last().fail(1012);
-    pass(MAX_DELAY);
-    expect(last().since).toBeNull();
+    cursor = 41;
+    pass(QUIET_LIMIT);
+    expect(last().since).toBe(41);
   });
 });
 

@@ -1,12 +1,23 @@
-"""What the tests with two workers share."""
+"""What system tests share: two workers, and a real browser."""
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from playwright.async_api import Browser, async_playwright
 
 from tests.postgres import Postgres, shared
+from tests.requirements import require
 from tests.workers import Serve, Workers, clients
+
+CHROMIUM_OPTIONS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 
 @pytest.fixture
@@ -52,3 +63,12 @@ async def server(make: Serve) -> Workers:
     server.start()
     await server.both()
     return server
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    chromium = require("chromium", "chromium")
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_OPTIONS)
+        yield browser
+        await browser.close()

@@ -1,40 +1,23 @@
 """The page in a real browser: signed in, moving, reconnecting, and usable by everybody."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright, expect
+from playwright.async_api import Browser, ConsoleMessage, Locator, Page, expect
 
-from tests.requirements import require
-from tests.servers import INGEST_KEY, READ_KEY, Server, http, serving
+from tests.devices import send
+from tests.door import door_to
+from tests.servers import READ_KEY, Server, serving
 
 AXE = Path(__file__).parents[2] / "dashboard/node_modules/axe-core/axe.min.js"
-CHROMIUM_OPTIONS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
     with serving(tmp_path) as server:
         yield server
-
-
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    chromium = require("chromium", "chromium")
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_OPTIONS)
-        yield browser
-        await browser.close()
 
 
 @pytest.fixture
@@ -54,18 +37,6 @@ async def page(browser: Browser) -> AsyncIterator[Page]:
     page.on("pageerror", lambda error: complaints.append(str(error)))
     yield page
     assert complaints == []
-
-
-async def send(server: Server, sensor_id: str, temperature: float, **more: object) -> None:
-    body = json.dumps(
-        {"temperature": temperature, "humidity": 50, "pressure": 1000, "sensor_id": sensor_id}
-        | more
-    ).encode()
-    headers = {"X-API-Key": INGEST_KEY, "Content-Length": str(len(body))}
-    answer = await asyncio.to_thread(
-        http, server.port, "POST /api/temperature_reading", body, headers
-    )
-    assert answer.startswith(b"HTTP/1.1 201 "), answer
 
 
 async def sign_in(page: Page, server: Server) -> None:
@@ -136,6 +107,31 @@ async def test_the_page_reconnects_by_itself_after_a_restart(page: Page, server:
     await expect(page.locator('[data-connection="live"]')).to_be_visible(timeout=20_000)
     await send(server, "kitchen", 2)
     await expect(page.locator(value(page, "kitchen"))).to_have_text("2.0")
+
+
+async def test_a_reconnect_leaves_no_hole(page: Page, server: Server) -> None:
+    def chart(sensor: str) -> Locator:
+        return page.locator(f'[data-sensor="{sensor}"] [data-measurement="temperature"] canvas')
+
+    async with door_to(server.port) as door:
+        await page.goto(f"http://127.0.0.1:{door.port}/#key={READ_KEY}")
+        await send(server, "kitchen", 1)
+        await expect(chart("kitchen")).to_have_attribute("data-points", "1")
+        # The second time the page comes with a cursor that has brought it nothing.
+        for missed in (0, 10):
+            door.shut(politely=True)
+            await asyncio.to_thread(server.terminate)
+            await asyncio.to_thread(server.start)
+            for number in range(missed):
+                await send(server, "kitchen", number)
+                await send(server, "cellar", number)
+            await asyncio.wait_for(door.turned_away.wait(), 20)
+            door.open()
+            # As when somebody looks at the page again; it would else wait a few seconds more.
+            await page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+            await expect(page.locator('[data-connection="live"]')).to_be_visible(timeout=20_000)
+        await expect(chart("kitchen")).to_have_attribute("data-points", "11")
+        await expect(chart("cellar")).to_have_attribute("data-points", "10")
 
 
 async def test_signing_out_ends_the_session(page: Page, server: Server) -> None:

@@ -7,17 +7,8 @@ from email.utils import format_datetime
 import httpx2
 import pytest
 
-from sensorflow.cli.sending import (
-    FIRST_PATIENCE,
-    LONGEST_BACKOFF,
-    MAX_ATTEMPTS,
-    PATIENCE,
-    Outgoing,
-    Sender,
-    SendingStopped,
-    Server,
-    backoff,
-)
+from sensorflow.cli.remote import FIRST_PATIENCE, LONGEST_BACKOFF, PATIENCE, Server, backoff
+from sensorflow.cli.sending import MAX_ATTEMPTS, Outgoing, Sender, SendingStopped
 from sensorflow.cli.tally import Tally
 from sensorflow.errors import SettingsError
 

@@ -98,7 +98,7 @@ const en: Texts = {
     tooMany:
       "The server already has as many open pages as it allows for this key (MAX_WS_CONNECTIONS_PER_KEY). Close another page; this one tries again every half minute.",
     restarting: "The server is restarting. The page comes back by itself.",
-    tooSlow: "This page could not keep up with the readings and joins again at the newest.",
+    tooSlow: "This page took no readings for a while. It connects again and catches up.",
     refused: (reason) => `The server closed the connection: ${reason}`,
   },
   header: {
@@ -190,7 +190,8 @@ const ptBR: Texts = {
     tooMany:
       "O servidor já tem tantas páginas abertas quanto permite para esta chave (MAX_WS_CONNECTIONS_PER_KEY). Feche outra página; esta tenta de novo a cada meio minuto.",
     restarting: "O servidor está reiniciando. A página volta sozinha.",
-    tooSlow: "Esta página não acompanhou as leituras e recomeça da mais recente.",
+    tooSlow:
+      "Esta página ficou um tempo sem receber leituras. Ela reconecta e recebe as que faltam.",
     refused: (reason) => `O servidor encerrou a conexão: ${reason}`,
   },
   header: {

@@ -2,6 +2,7 @@ import { signal } from "@preact/signals";
 import type { Board } from "../state/board";
 import type { Session } from "../state/session";
 import type { ServerClock } from "./clock";
+import { Cursor } from "./cursor";
 import { decodeFrame } from "./frames";
 import { type Connection, LiveSocket, type Socket } from "./socket";
 
@@ -15,10 +16,11 @@ export interface Feed {
 /** Binds the live socket to this page's window. */
 export function createFeed(board: Board, session: Session, clock: ServerClock): Feed {
   const connection = signal<Connection>({ state: "connecting", trouble: null });
-  let newestId: number | null = null;
+  const cursor = new Cursor();
   const socket = new LiveSocket({
     open: (since) => new WebSocket(address(since)) as unknown as Socket,
-    cursor: () => newestId,
+    cursor: () => cursor.since,
+    onCursorAhead: () => cursor.forget(),
     onConnection: (next) => {
       // What came of them may have been told while there was no connection.
       if (next.state === "live") board.forgetWaiting();
@@ -30,9 +32,10 @@ export function createFeed(board: Board, session: Session, clock: ServerClock): 
       const frame = decodeFrame(data);
       // A gap needs no mark: the charts show less than any retention keeps.
       if (frame?.kind !== "reading") return;
-      if (frame.reading.id !== null) newestId = frame.reading.id;
-      clock.observe(frame.reading.receivedAt);
-      board.ingest(frame.reading);
+      const { reading } = frame;
+      if (reading.id !== null) cursor.moveTo(reading.id, reading.receivedAt);
+      clock.observe(reading.receivedAt);
+      board.ingest(reading);
     },
   });
 
@@ -45,7 +48,7 @@ export function createFeed(board: Board, session: Session, clock: ServerClock): 
   return {
     connection,
     start() {
-      newestId = null;
+      cursor.forget();
       connection.value = { state: "connecting", trouble: null };
       socket.start();
     },

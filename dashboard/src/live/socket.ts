@@ -30,8 +30,10 @@ export interface LiveSocketOptions {
   readonly onSessionLost: () => void;
   /** A connection failed without a word; the session may be why. */
   readonly onUnexplained: () => void;
-  /** The id of the newest reading seen, if any. */
+  /** The id of the reading to resume after, if any. */
   readonly cursor: () => number | null;
+  /** The stream has never come as far as the cursor: it is another one, as after a restored backup. */
+  readonly onCursorAhead: () => void;
   readonly now?: () => number;
   readonly random?: () => number;
 }
@@ -48,8 +50,6 @@ export const HANDSHAKE_TIMEOUT = 10_000;
  * The browser shows no pings, so after this long without a frame the connection is made anew.
  */
 export const QUIET_LIMIT = 90_000;
-/** Resuming after a longer absence would replay far more than the charts can hold. */
-export const RESUME_WITHIN = 5 * 60_000;
 
 type Timer = ReturnType<typeof setTimeout>;
 
@@ -64,9 +64,6 @@ export class LiveSocket {
   #timer: Timer | null = null;
   #openedAt: number | null = null;
   #lastFrameAt = 0;
-  #framesHere = 0;
-  #lostAt: number | null = null;
-  #mayResume = false;
   #failures = 0;
   #everLive = false;
   #trouble: Trouble | null = null;
@@ -82,7 +79,6 @@ export class LiveSocket {
     this.#running = true;
     this.#failures = 0;
     this.#everLive = false;
-    this.#mayResume = false;
     this.#trouble = null;
     this.#connect();
   }
@@ -120,13 +116,11 @@ export class LiveSocket {
   #connect(quietly = false): void {
     this.#drop();
     if (!quietly) this.#publish();
-    const socket = this.#options.open(this.#resumeCursor());
+    const socket = this.#options.open(this.#options.cursor());
     this.#socket = socket;
-    this.#framesHere = 0;
     socket.onopen = () => this.#opened();
     socket.onmessage = (event) => {
       this.#lastFrameAt = this.#now();
-      this.#framesHere += 1;
       this.#options.onFrame(event.data);
     };
     socket.onclose = (event) => this.#closed(event.code, event.reason);
@@ -168,10 +162,14 @@ export class LiveSocket {
       this.#options.onSessionLost();
       return;
     }
+    if (code === 1008 && reason.startsWith("cursor ahead")) {
+      this.#options.onCursorAhead();
+      this.#failed(false);
+      return;
+    }
     const said = explain(code, reason);
     // What the server said last holds until it is back: a restart takes more than one try.
     if (said) this.#trouble = said;
-    if (said?.kind === "too-slow") this.#mayResume = false;
     if (said?.kind === "too-many") this.#retryIn(this.#jitter(TOO_MANY_DELAY));
     else this.#failed(said === null || said.kind === "refused");
   }
@@ -182,16 +180,7 @@ export class LiveSocket {
   }
 
   #noteLoss(): void {
-    const now = this.#now();
-    if (this.#openedAt !== null && now - this.#openedAt >= STABLE_AFTER) this.#failures = 0;
-    this.#lostAt = now;
-    // A cursor that brought nothing is not used twice: the server's readings may have begun anew.
-    this.#mayResume = this.#framesHere > 0;
-  }
-
-  #resumeCursor(): number | null {
-    const recent = this.#lostAt !== null && this.#now() - this.#lostAt <= RESUME_WITHIN;
-    return this.#mayResume && recent ? this.#options.cursor() : null;
+    if (this.#openedAt !== null && this.#now() - this.#openedAt >= STABLE_AFTER) this.#failures = 0;
   }
 
   #backoff(): number {

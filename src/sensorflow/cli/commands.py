@@ -180,6 +180,37 @@ def doctor(
 
 
 @app.command()
+def watch(
+    sensor: Annotated[
+        list[str] | None,
+        typer.Option(help="Only this sensor; may be given again.", show_default=False),
+    ] = None,
+    url: Url = "http://127.0.0.1:8000",
+    api_key: Annotated[
+        str | None,
+        typer.Option(
+            envvar="API_KEY_WS",
+            help="The server's API_KEY_WS; else that of .env in the working folder.",
+            show_default=False,
+        ),
+    ] = None,
+    since: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=2**63 - 1,
+            help="Begin after the reading with this id; 0: with the first there is.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Show the live stream: a table on a terminal, else a line of JSON for each reading."""
+    from sensorflow.cli.watch import watch as run
+
+    raise typer.Exit(run(url=url, api_key=api_key, sensors=sensor or (), since=since))
+
+
+@app.command()
 def config() -> None:
     """Show every setting, its value and where it comes from; secrets are masked."""
     from sensorflow.cli.config import show_config

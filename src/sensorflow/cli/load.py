@@ -1,24 +1,25 @@
-"""What `simulate` and `replay` share: the key, and a delivery from beginning to summary."""
+"""What the commands that talk to a server share: the key, and a delivery to its summary."""
 
 import sys
 from collections.abc import AsyncIterator
 
 from sensorflow.cli.delivery import Delivery
 from sensorflow.cli.progress import Display
-from sensorflow.cli.sending import Outgoing, Sender, Server, open_client
+from sensorflow.cli.remote import Server
+from sensorflow.cli.sending import Outgoing, Sender, open_client
 from sensorflow.cli.tally import Tally
 from sensorflow.errors import SensorFlowError, SettingsError
 from sensorflow.settings import Settings
 
 
-def ingest_key(given: str | None) -> str:
-    """The key to send readings with: the one given, else that of the settings."""
-    key = given or Settings().api_key
+def usable_key(variable: str, given: str | None) -> str:
+    """The key to use: the one given, else that of the settings."""
+    key = given or getattr(Settings(), variable.lower())
     if not key:
-        raise SettingsError("API_KEY: no key is given; use --api-key, or set it in .env.")
+        raise SettingsError(f"{variable}: no key is given; use --api-key, or set it in .env.")
     if not (key.isascii() and key.isprintable()):
-        raise SettingsError("API_KEY: a key has printable ASCII characters only.")
-    return key
+        raise SettingsError(f"{variable}: a key has printable ASCII characters only.")
+    return str(key)
 
 
 async def deliver(

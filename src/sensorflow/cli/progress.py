@@ -31,6 +31,19 @@ _RATE_WINDOW: Final = 20
 """In refreshes; the rate shown is that of the last five seconds."""
 
 
+class RecentRate:
+    """How many a second, over the last refreshes."""
+
+    def __init__(self) -> None:
+        self._recent: deque[tuple[float, int]] = deque(maxlen=_RATE_WINDOW)
+
+    def at(self, now: float, total: int) -> float:
+        """The rate now that there were so many in all; asked once a refresh."""
+        self._recent.append((now, total))
+        then, before = self._recent[0]
+        return (total - before) / (now - then) if now > then else 0.0
+
+
 class Display:
     """Shows a tally. Faults go to standard error, everything else to standard output."""
 
@@ -45,7 +58,7 @@ class Display:
         self._console = console or Console(highlight=False)
         self._clock = clock
         self._started = clock()
-        self._recent: deque[tuple[float, int]] = deque(maxlen=_RATE_WINDOW)
+        self._rate = RecentRate()
         self._told = 0
         self._bar = Progress(
             TextColumn("{task.description}"),
@@ -126,7 +139,6 @@ class Display:
 
     def _picture(self) -> RenderableType:
         tally = self._tally
-        self._recent.append((self._clock(), tally.answered))
         counts = [f"{tally.sent:,} sent"]
         counts += [
             f"{tally.receipts[status]:,} {name}"
@@ -140,9 +152,10 @@ class Display:
         ):
             if count:
                 counts.append(f"{count:,} {name}")
+        rate = self._rate.at(self._clock(), tally.answered)
         lines: list[RenderableType] = [
             Text(" · ".join(counts)),
-            Text(" · ".join([f"{self._rate():,.1f} readings/s", *self._times()])),
+            Text(" · ".join([f"{rate:,.1f} readings/s", *self._times()])),
         ]
         if tally.trouble:
             lines.append(Text(f"Waiting for the server: {tally.trouble}", style="yellow"))
@@ -150,10 +163,6 @@ class Display:
             self._bar.update(self._task, completed=tally.done)
             lines.insert(0, self._bar)
         return Group(*lines)
-
-    def _rate(self) -> float:
-        (then, before), (now, answered) = self._recent[0], self._recent[-1]
-        return (answered - before) / (now - then) if now > then else 0.0
 
     def _times(self) -> list[str]:
         """The middle and the slow reply times, once there are some."""

@@ -7,11 +7,12 @@ from typing import Final
 
 import msgspec
 
-from sensorflow.cli.load import complain, deliver, ingest_key
+from sensorflow.cli.load import complain, deliver, usable_key
 from sensorflow.cli.pacing import RecordedPace
 from sensorflow.cli.progress import Display
 from sensorflow.cli.recording import BadRecording, Recording, UnreadableRow
-from sensorflow.cli.sending import Outgoing, Server
+from sensorflow.cli.remote import Server
+from sensorflow.cli.sending import Outgoing
 from sensorflow.cli.tally import Tally
 from sensorflow.errors import Reason
 from sensorflow.readings import KNOWN_MEASUREMENTS
@@ -26,7 +27,7 @@ def replay(file: Path, *, url: str, api_key: str | None, concurrency: int, speed
     It is 0 where the server has every row, 1 where some were not taken, 2 where none could be
     sent. A replay that was cut short can be run again: rows that the server has are duplicates.
     """
-    server, key = Server.at(url), ingest_key(api_key)
+    server, key = Server.at(url), usable_key("API_KEY", api_key)
     tally = Tally()
     display = Display(tally, file.name)
     try:

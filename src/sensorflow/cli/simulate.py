@@ -8,10 +8,11 @@ from time import monotonic
 
 import msgspec
 
-from sensorflow.cli.load import deliver, ingest_key
+from sensorflow.cli.load import deliver, usable_key
 from sensorflow.cli.pacing import SteadyPace
 from sensorflow.cli.progress import Display
-from sensorflow.cli.sending import Outgoing, Server
+from sensorflow.cli.remote import Server
+from sensorflow.cli.sending import Outgoing
 from sensorflow.cli.tally import Tally
 from sensorflow.cli.weather import MadeUpSensor, made_up_sensors
 
@@ -31,7 +32,7 @@ def simulate(
 
     It is 0 also after Ctrl-C; 1 where readings were not taken; 2 where none could be sent.
     """
-    server, key = Server.at(url), ingest_key(api_key)
+    server, key = Server.at(url), usable_key("API_KEY", api_key)
     tally = Tally()
     display = Display(tally, f"{sensors} made-up sensor{'s' if sensors > 1 else ''}")
     if count is not None:
