@@ -19,8 +19,9 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 
 from sensorflow.app import Application, create_app
 from sensorflow.settings import Settings
-from sensorflow.web.protocols import BoundedHttpProtocol, LiveProtocol
+from sensorflow.web.http import BoundedHttpProtocol
 from sensorflow.web.turns import Turns
+from sensorflow.web.websocket import LiveProtocol
 from tests.servers import ADMIN_KEY, INGEST_KEY, READ_KEY
 
 GOOD = {"temperature": 25.5, "humidity": 60.2, "pressure": 1012.5, "sensor_id": "sensor-01"}

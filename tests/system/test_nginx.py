@@ -10,7 +10,7 @@ import psutil
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from sensorflow.web.protocols import MAX_MESSAGE
+from sensorflow.web.http import MAX_MESSAGE
 from tests.devices import PICO_REQUEST
 from tests.nginx import DOMAIN, fields, no_secret_in, request, status
 from tests.proxied import KINDS, Site, site

@@ -30,8 +30,9 @@ from sensorflow.keys.store import keep_keys, load_keys
 from sensorflow.logs import configure_logging
 from sensorflow.metrics.board import Board
 from sensorflow.settings import Settings
-from sensorflow.web.protocols import BoundedHttpProtocol, LiveProtocol
+from sensorflow.web.http import BoundedHttpProtocol
 from sensorflow.web.turns import Turns
+from sensorflow.web.websocket import LiveProtocol
 
 PING_INTERVAL = 20.0
 """Seconds; proxies cut a line that is silent for 60."""

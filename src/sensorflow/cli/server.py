@@ -14,7 +14,7 @@ import uvicorn
 from sensorflow.cli.processes import RETIRE
 from sensorflow.cli.terminal import Terminal
 from sensorflow.metrics import Metrics
-from sensorflow.web.protocols import BoundedHttpProtocol
+from sensorflow.web.http import BoundedHttpProtocol
 
 HANDOVER_TIMEOUT = 10.0
 """Seconds that idle connections of a worker with a successor have for one more request."""

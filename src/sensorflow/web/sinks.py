@@ -67,7 +67,9 @@ def bound_kernel_buffer(transport: asyncio.BaseTransport) -> None:
 
 
 def close_soon(transport: asyncio.Transport) -> None:
-    """Close when everything is sent, or after `LINGER`."""
+    """Close when everything is sent, or after `LINGER`. Idempotent."""
+    if transport.is_closing():
+        return
     transport.close()
     asyncio.get_running_loop().call_later(LINGER, transport.abort)
 

@@ -1,25 +1,14 @@
-"""uvicorn's protocols with what we need of them: bounds in time and size, and shared frames."""
+"""uvicorn's HTTP protocol with what we need of it: bounds in time and size, and whole writes."""
 
-from random import uniform
 from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from websockets.frames import Frame
 
 from sensorflow.errors import Reason, Refusal
-from sensorflow.live.frames import Frames
 from sensorflow.metrics import Metrics
 from sensorflow.web.asgi import WHOLE_RESPONSE, Headers
 from sensorflow.web.problems import problem
-from sensorflow.web.sinks import (
-    EVENT_STREAM,
-    FRAMES,
-    LINGER,
-    EventSink,
-    bound_kernel_buffer,
-    close_soon,
-)
+from sensorflow.web.sinks import EVENT_STREAM, EventSink, close_soon
 from sensorflow.web.turns import Turns
 
 MAX_HEAD: Final = 32_768
@@ -33,9 +22,6 @@ MAX_MESSAGE: Final = 1_048_576
 
 REQUEST_TIMEOUT: Final = 20.0
 """Seconds that one request may take to arrive, headers and body."""
-
-MAX_PINGED: Final = 1_048_576
-"""Bytes that may wait for a peer that pings; each ping has to be answered."""
 
 
 def _last_response(refusal: Refusal) -> bytes:
@@ -205,7 +191,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         The client is told so in that response, and nothing that it sends crosses with the close.
         """
         self._retiring = True
-        if self.cycle is not None and not self.cycle.response_complete:
+        if self._streams:
+            close_soon(self.transport)
+        elif self.cycle is not None and not self.cycle.response_complete:
             self.cycle.keep_alive = False
 
     def shutdown(self) -> None:
@@ -228,107 +216,3 @@ _STOPPING: Final = _last_response(
         retry_after=5,
     )
 )
-
-
-class LiveProtocol(WebSocketsSansIOProtocol):
-    """A WebSocket that offers itself to the application as a `live.subscriber.Sink`.
-
-    However it is closed, a peer that takes nothing any more is cut off after `LINGER`: closing
-    a transport alone waits for its buffer, and such a buffer never empties.
-    """
-
-    _written = 0
-    _taken_before = 0
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        if not self.handshake_initiated:
-            # The whole handshake came with the first bytes, and it was none.
-            self.transport.abort()
-
-    def send_receive_event_to_app(self) -> None:
-        # What subscribers send means nothing here; it is not even decoded.
-        self.frames = []
-
-    def handle_ping(self) -> None:
-        if self.buffered() > MAX_PINGED:
-            self.transport.abort()
-        else:
-            super().handle_ping()
-
-    async def run_asgi(self) -> None:
-        bound_kernel_buffer(self.transport)
-        self.scope["extensions"][FRAMES] = {"sink": self}
-        await super().run_asgi()
-        self._linger()
-
-    def schedule_ping(self) -> None:
-        # Connections that came together must not be pinged together for ever.
-        assert self.ping_interval is not None
-        delay = self.ping_interval * uniform(0.5, 1.0)  # noqa: S311
-        self.ping_timer = self.loop.call_later(delay, self.send_keepalive_ping)
-
-    def send_keepalive_ping(self) -> None:
-        self._taken_before = self._taken()
-        super().send_keepalive_ping()
-
-    def _taken(self) -> int:
-        """How many bytes of frames have left for the peer."""
-        return self._written - self.buffered()
-
-    async def send(self, message: Any) -> None:
-        await super().send(message)
-        if message["type"] == "websocket.accept":
-            # Most of a subscriber's memory, and nobody reads it again.
-            self.scope["headers"] = []
-            del self.request, self.response
-        elif message["type"] == "websocket.http.response.body" and not message.get("more_body"):
-            # uvicorn would log an error for every handshake that the application refused.
-            self.handshake_complete = True
-
-    def write(self, frames: Frames) -> None:
-        if not self.close_sent and not self.transport.is_closing():
-            content = frames.websocket
-            self._written += len(content)
-            self.transport.write(content)
-
-    def buffered(self) -> int:
-        return self.transport.get_write_buffer_size()
-
-    async def drained(self) -> None:
-        await self.writable.wait()
-
-    def end(self, code: int, reason: str) -> None:
-        if self.close_sent or self.transport.is_closing():
-            return
-        self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
-        self.conn.send_close(code, reason)
-        self.transport.write(b"".join(self.conn.data_to_send()))
-        self.close_sent = True
-        self.stop_keepalive()
-        self.close_timer = self.loop.call_later(LINGER, self.transport.abort)
-
-    def keepalive_timeout(self) -> None:
-        taken = self._taken()
-        if self.buffered() and taken > self._taken_before and self.ping_timeout is not None:
-            # The ping waits behind what the peer is still taking.
-            self._taken_before = taken
-            self.pong_timer = self.loop.call_later(self.ping_timeout, self.keepalive_timeout)
-            return
-        super().keepalive_timeout()
-        self._linger()
-
-    def handle_close(self, event: Frame) -> None:
-        super().handle_close(event)
-        self._linger()
-
-    def shutdown(self) -> None:
-        try:
-            super().shutdown()
-        except Exception:  # one connection's state must not end the shutdown of all
-            self.transport.abort()
-        self._linger()
-
-    def _linger(self) -> None:
-        if not self.disconnected:
-            self.loop.call_later(LINGER, self.transport.abort)
