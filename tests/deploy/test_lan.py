@@ -24,6 +24,7 @@ def project(engine: Engine, images: Images, tmp_path: Path) -> Iterator[Path]:
     assert images.server
     assert images.postgres
     shutil.copy(ROOT / FILE, tmp_path)
+    shutil.copytree(ROOT / "deploy", tmp_path / "deploy")  # the file includes what is there
     yield tmp_path
     engine.compose(tmp_path, "-f", FILE, "down", "--volumes")
 
