@@ -45,11 +45,14 @@ class Committer:
         self._bus = bus
         self._encode = encode
         self._metrics = metrics
+        self._unannounced: list[CommittedBatch] = []
+        self.announcing_took = 0.0
+        """Seconds that the last announcement has held up the event loop."""
 
     async def commit(
         self, readings: Sequence[Reading], token: UUID, unavailable: Unavailable, *, spooled: bool
     ) -> list[Answer]:
-        """Make the readings durable, announce them, and say what became of each.
+        """Make the readings durable, and say what became of each; `announce` has to follow.
 
         One that the storage refuses fails alone. Where the storage is not available, the answers
         are those of `unavailable`. The token of what is `spooled` is kept: after a crash it may
@@ -98,5 +101,13 @@ class Committer:
                 case Conflict(reading, measurement):
                     answers.append(conflict(reading, measurement))
         if committed:
-            self._bus.committed(CommittedBatch(committed, encoded))
+            self._unannounced.append(CommittedBatch(committed, encoded))
         return answers
+
+    def announce(self) -> None:
+        """Hand over to the bus what was committed since the last time."""
+        batches, self._unannounced = self._unannounced, []
+        started = perf_counter()
+        for batch in batches:
+            self._bus.committed(batch)
+        self.announcing_took = perf_counter() - started

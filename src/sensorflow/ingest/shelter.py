@@ -151,6 +151,8 @@ class Shelter:
         except StorageUnavailable as error:
             self._database.lost(error)
             return False
+        finally:
+            self._committer.announce()
         refused = [
             (reading, answer)
             for reading, answer in zip(record.readings, answers, strict=True)
