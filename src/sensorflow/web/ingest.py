@@ -4,7 +4,7 @@ They are dispatched ahead of FastAPI's router, whose routing, validation and dep
 would cost more than everything they do; `web.openapi` describes them in /docs.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import parse_qsl
@@ -87,7 +87,7 @@ class IngestEndpoint(IngestRoute):
             raise Refusal(
                 Reason.WRONG_CONTENT_ENCODING, "The body must not be compressed on this route."
             )
-        body = await read_body(headers, receive, MAX_BODY, _TOO_LARGE)
+        body = await read_body(headers, receive, MAX_BODY, _too_large)
         reading, ignored = formats.original_reading(
             formats.decode_object(body),
             datetime.now(UTC),
@@ -97,7 +97,10 @@ class IngestEndpoint(IngestRoute):
         return await self.store_one(reading, ignored)
 
 
-_TOO_LARGE: Final = f"The body is larger than {MAX_BODY:,} bytes; send one reading."
+def _too_large() -> Refusal:
+    return Refusal(
+        Reason.BODY_TOO_LARGE, f"The body is larger than {MAX_BODY:,} bytes; send one reading."
+    )
 
 
 def response(receipt: Receipt) -> tuple[int, bytes]:
@@ -122,15 +125,18 @@ def default_sensor(query: bytes) -> str | None:
 
 
 async def read_body(
-    headers: Mapping[bytes, bytes], receive: asgi.Receive, most: int, sentence: str
+    headers: Mapping[bytes, bytes],
+    receive: asgi.Receive,
+    most: int,
+    too_large: Callable[[], Refusal],
 ) -> bytes:
-    """The whole body of at most `most` bytes; a `Refusal` with the sentence as soon as it is more.
+    """The whole body of at most `most` bytes; raises `too_large` as soon as it is more.
 
     Raises `Disconnected`.
     """
     length = headers.get(b"content-length")
     if length is not None and int(length) > most:
-        raise Refusal(Reason.BODY_TOO_LARGE, sentence)
+        raise too_large()
     message = await receive()
     parts: list[bytes] = []
     size = 0
@@ -140,7 +146,7 @@ async def read_body(
         part: bytes = message["body"]
         size += len(part)
         if size > most:
-            raise Refusal(Reason.BODY_TOO_LARGE, sentence)
+            raise too_large()
         if not message.get("more_body"):
             return b"".join([*parts, part]) if parts else part
         parts.append(part)

@@ -66,8 +66,7 @@ class ReadingsEndpoint(IngestRoute):
             raise Refusal(
                 Reason.WRONG_CONTENT_ENCODING, "The body may be compressed with gzip only."
             )
-        sentence = bodies.too_large().detail
-        body = await read_body(headers, receive, bodies.MAX_UNPACKED, sentence)
+        body = await read_body(headers, receive, bodies.MAX_UNPACKED, bodies.too_large)
         return await bodies.unpacked(body) if encoding == b"gzip" else body
 
     async def _store(self, checked: Sequence[tuple[Reading, int] | Refusal]) -> tuple[int, bytes]:
