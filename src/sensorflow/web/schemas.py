@@ -37,7 +37,7 @@ READING: Final[dict[str, Any]] = {
         },
         "age_ms": {
             **_NUMBER,
-            "description": "For devices without a clock: how many milliseconds ago it was measured.",
+            "description": "How many milliseconds ago it was measured, by a device without a clock.",
         },
     },
     "additionalProperties": {
