@@ -34,7 +34,14 @@ from sensorflow.settings import Settings
 from sensorflow.storage.sqlite import SqliteStorage
 from sensorflow.web.admission import Admission
 from sensorflow.web.api import create_api
-from sensorflow.web.edge import INGEST_PATH, LIVE_PATH, STREAM_PATH, Edge, UpgradeRequired
+from sensorflow.web.edge import (
+    INGEST_PATH,
+    LIVE_PATH,
+    READINGS_PATH,
+    STREAM_PATH,
+    Edge,
+    UpgradeRequired,
+)
 from sensorflow.web.gate import Gate
 from sensorflow.web.health import (
     BusHealth,
@@ -47,6 +54,7 @@ from sensorflow.web.health import (
 from sensorflow.web.ingest import IngestEndpoint
 from sensorflow.web.live import LiveEndpoint
 from sensorflow.web.proxies import Proxies
+from sensorflow.web.readings import ReadingsEndpoint
 from sensorflow.web.stream import StreamEndpoint
 
 log = structlog.get_logger()
@@ -152,6 +160,7 @@ def create_app(
     edge = Edge(
         direct={
             INGEST_PATH: IngestEndpoint(gate, backend.writer, metrics),
+            READINGS_PATH: ReadingsEndpoint(gate, backend.writer, metrics),
             STREAM_PATH: stream,
             LIVE_PATH: UpgradeRequired(metrics),
         },

@@ -4,6 +4,7 @@ A `Refusal` is an answer to somebody who sent something: it has a name that is c
 sentence that tells what to do. Everything else here is a state of the system.
 """
 
+from collections.abc import Mapping
 from enum import StrEnum
 
 
@@ -23,6 +24,7 @@ class Reason(StrEnum):
     TOO_MANY_MEASUREMENTS = "too_many_measurements"
     STORAGE_REFUSED = "storage_refused"
     CONFLICT = "conflict"
+    NOTHING_TAKEN = "nothing_taken"
 
     KEY_MISSING = "key_missing"
     KEY_UNKNOWN = "key_unknown"
@@ -64,6 +66,7 @@ class Refusal(SensorFlowError):
         *,
         field: str | None = None,
         retry_after: int | None = None,
+        told: Mapping[str, object] | None = None,
     ) -> None:
         super().__init__(detail)
         self.reason = reason
@@ -71,6 +74,8 @@ class Refusal(SensorFlowError):
         self.field = field
         self.retry_after = retry_after
         """Seconds after which the same request may succeed, where waiting can help."""
+        self.told = told or {}
+        """What else the sender has to know, by name."""
 
 
 class SettingsError(SensorFlowError):

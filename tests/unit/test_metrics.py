@@ -19,7 +19,7 @@ from sensorflow.metrics import CLOSES, ROUTES, STATUSES, Metrics
 from sensorflow.metrics.board import Board
 from sensorflow.web import live, problems
 from sensorflow.web.api import create_api
-from sensorflow.web.edge import INGEST_PATH, LIVE_PATH, STREAM_PATH
+from sensorflow.web.edge import INGEST_PATH, LIVE_PATH, READINGS_PATH, STREAM_PATH
 from sensorflow.web.gate import Gate
 from sensorflow.web.health import Health, Status
 
@@ -38,7 +38,12 @@ def test_every_route_is_counted_by_its_name() -> None:
 
     gate = Gate(Keyring({}), FailureLimit(), Sessions(b""))
     api: Any = create_api(gate, Metrics(), answers, lifespan)
-    declared = {route.path for route in api.routes} | {INGEST_PATH, LIVE_PATH, STREAM_PATH}
+    declared = {route.path for route in api.routes} | {
+        INGEST_PATH,
+        READINGS_PATH,
+        LIVE_PATH,
+        STREAM_PATH,
+    }
     assert declared == set(ROUTES)
 
 

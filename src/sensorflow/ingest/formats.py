@@ -3,12 +3,13 @@
 import math
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 import msgspec
 
 from sensorflow.errors import Reason, Refusal
+from sensorflow.ingest.times import device_time, time_ago
 from sensorflow.readings import (
     KNOWN_MEASUREMENTS,
     MAX_MEASUREMENTS,
@@ -16,11 +17,6 @@ from sensorflow.readings import (
     Reading,
     check_sensor_id,
 )
-
-EARLIEST_RECORDED_AT: Final = datetime(2000, 1, 1, tzinfo=UTC)
-"""Devices without a set clock report 1970 or a date near their firmware's build."""
-
-MAX_CLOCK_AHEAD: Final = timedelta(days=1)
 
 RESERVED_NAMES: Final = frozenset(
     ("id", "received_at", "date_recorded", "time_recorded", "client_ip", "status")
@@ -55,28 +51,33 @@ def decode_object(body: bytes) -> dict[str, object]:
 
 
 def original_reading(
-    fields: Mapping[str, object], received_at: datetime, client_ip: str | None
+    fields: Mapping[str, object],
+    received_at: datetime,
+    client_ip: str | None,
+    sensor_id: str | None = None,
 ) -> tuple[Reading, int]:
-    """Check the body of `POST /api/temperature_reading`.
+    """Check the body of `POST /api/temperature_reading`, as `reading_from_fields` does.
 
-    `temperature`, `humidity`, `pressure` and `sensor_id` are required; `recorded_at` and further
-    measurements may be there. Returns the reading and how many fields were ignored.
+    `temperature`, `humidity`, `pressure` and `sensor_id` are required.
     """
-    for name in ("temperature", "humidity", "pressure", "sensor_id"):
+    for name in KNOWN_MEASUREMENTS:
         if name not in fields:
             raise Refusal(Reason.MISSING_FIELD, f"{name} is missing.", field=name)
-    return reading_from_fields(fields, received_at, client_ip)
+    return reading_from_fields(fields, received_at, client_ip, sensor_id)
 
 
 def reading_from_fields(
-    fields: Mapping[str, object], received_at: datetime, client_ip: str | None
+    fields: Mapping[str, object],
+    received_at: datetime,
+    client_ip: str | None,
+    sensor_id: str | None = None,
 ) -> tuple[Reading, int]:
     """Make a checked reading of a flat JSON object. Returns it and how many fields were ignored.
 
     Numbers may be strings. In the measurements known by name anything that is no finite number
     is refused; in others, what is no number is ignored and counted, as are reserved names.
+    `sensor_id` counts where the object has none.
     """
-    sensor_id: str | None = None
     recorded_at = received_at
     clock = Clock.SERVER
     measurements: dict[str, float] = {}
@@ -87,8 +88,11 @@ def reading_from_fields(
         elif name == "sensor_id":
             sensor_id = check_sensor_id(value)
         elif name == "recorded_at":
-            recorded_at = _device_time(value, received_at)
+            recorded_at = device_time(value, received_at, _shown)
             clock = Clock.DEVICE
+        elif name == "age_ms":
+            if clock is Clock.SERVER:
+                recorded_at = time_ago(_number(name, value), received_at)
         elif name in RESERVED_NAMES:
             ignored += 1
         else:
@@ -146,46 +150,6 @@ def _number(name: str, value: object) -> float | None:
             )
         return number
     return None
-
-
-def _device_time(value: object, received_at: datetime) -> datetime:
-    if type(value) is not str:
-        raise Refusal(
-            Reason.BAD_RECORDED_AT,
-            'recorded_at must be a string such as "2026-01-31T12:00:00Z"; '
-            "leave it out if the device has no clock.",
-            field="recorded_at",
-        )
-    try:
-        recorded_at = msgspec.convert(value, datetime)
-        if recorded_at.tzinfo is None:
-            raise Refusal(
-                Reason.BAD_RECORDED_AT,
-                "recorded_at has no UTC offset; end it with Z or an offset such as -03:00.",
-                field="recorded_at",
-            )
-        recorded_at = recorded_at.astimezone(UTC)
-    except (msgspec.ValidationError, OverflowError):
-        raise Refusal(
-            Reason.BAD_RECORDED_AT,
-            f"recorded_at is not an RFC 3339 time: {_shown(value)}; "
-            'write it as "2026-01-31T12:00:00Z".',
-            field="recorded_at",
-        ) from None
-    if recorded_at < EARLIEST_RECORDED_AT:
-        raise Refusal(
-            Reason.CLOCK_NOT_SET,
-            f"recorded_at is {recorded_at:%Y-%m-%d}: the device's clock is not set. "
-            "Set it (NTP), or leave recorded_at out to use the server's time.",
-            field="recorded_at",
-        )
-    if recorded_at - received_at > MAX_CLOCK_AHEAD:
-        raise Refusal(
-            Reason.CLOCK_AHEAD,
-            "recorded_at is more than a day ahead of the server's clock; check the device's clock.",
-            field="recorded_at",
-        )
-    return recorded_at
 
 
 def _shown(value: object) -> str:

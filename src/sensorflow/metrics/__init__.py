@@ -25,6 +25,7 @@ from sensorflow.metrics.processes import Processes
 
 ROUTES: Final = (
     "/api/temperature_reading",
+    "/api/readings",
     "/ws/sensor_updates",
     "/api/stream",
     "/api/session",

@@ -14,6 +14,7 @@ from sensorflow.web.proxies import Proxies
 LIVE_PATH = "/ws/sensor_updates"
 STREAM_PATH = "/api/stream"
 INGEST_PATH = "/api/temperature_reading"
+READINGS_PATH = "/api/readings"
 
 
 class Edge:

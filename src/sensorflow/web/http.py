@@ -17,8 +17,8 @@ MAX_HEAD: Final = 32_768
 MAX_FIELDS: Final = 200
 """Header and trailer fields of one request."""
 
-MAX_MESSAGE: Final = 1_048_576
-"""Bytes of one request with all its chunks and trailers, whoever has to read them."""
+MAX_MESSAGE: Final = 11_534_336
+"""Bytes of one request with all its chunks and trailers: 10 MiB of readings, and some more."""
 
 REQUEST_TIMEOUT: Final = 20.0
 """Seconds that one request may take to arrive, headers and body."""

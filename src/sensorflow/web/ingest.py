@@ -1,12 +1,13 @@
-"""`POST /api/temperature_reading`, as one small ASGI endpoint.
+"""`POST /api/temperature_reading`, as one small ASGI endpoint; and what ingest routes share.
 
-It is dispatched ahead of FastAPI's router, whose routing, validation and dependency injection
-would cost more than everything this endpoint does; `web.openapi` describes it in /docs.
+They are dispatched ahead of FastAPI's router, whose routing, validation and dependency injection
+would cost more than everything they do; `web.openapi` describes them in /docs.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Final
+from urllib.parse import parse_qsl
 
 from sensorflow.errors import Reason, Refusal
 from sensorflow.ingest import formats
@@ -14,18 +15,24 @@ from sensorflow.ingest.receipts import Receipt, Status
 from sensorflow.ingest.writer import Writer
 from sensorflow.keys.keyring import Scope
 from sensorflow.metrics import Metrics
+from sensorflow.readings import Reading, check_sensor_id
 from sensorflow.web import asgi
 from sensorflow.web.gate import Gate
 
 MAX_BODY: Final = 65_536
 """Bytes; a reading with 64 measurements of the longest names needs a tenth of it."""
 
-_STATUS: Final = {Status.STORED: 201, Status.SPOOLED: 202, Status.DUPLICATE: 200}
-_JSON: Final = (b"content-type", b"application/json")
+JSON: Final = b"application/json"
+STATUS: Final = {Status.STORED: 201, Status.SPOOLED: 202, Status.DUPLICATE: 200}
+JSON_HEADER: Final = (b"content-type", JSON)
 
 
-class IngestEndpoint:
-    """Authenticate, decode, check, submit; answer when the reading is durable."""
+class Disconnected(Exception):
+    """The client left before its request was whole; there is nobody to answer."""
+
+
+class IngestRoute:
+    """What every ingest route does around `answer`. Each route is a subclass."""
 
     def __init__(self, gate: Gate, writer: Writer, metrics: Metrics) -> None:
         self._gate = gate
@@ -34,77 +41,113 @@ class IngestEndpoint:
 
     async def __call__(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
         try:
-            receipt = await self._ingest(scope, receive)
+            if scope["method"] != "POST":
+                raise Refusal(Reason.METHOD_NOT_ALLOWED, "Readings are sent with POST.")
+            headers = dict(scope["headers"])
+            self._gate.require(scope, Scope.INGEST, headers, url_key=True)
+            status, body = await self.answer(scope, headers, receive)
         except Refusal as refusal:
             allow = [(b"allow", b"POST")] if refusal.reason is Reason.METHOD_NOT_ALLOWED else []
             await asgi.refuse(scope, send, self._metrics, refusal, allow)
-            return
-        except _Disconnected:
-            return
-        body = receipt.with_status()
-        await asgi.respond(
-            scope,
-            send,
-            _STATUS[receipt.status],
-            [_JSON, (b"content-length", b"%d" % len(body))],
-            body,
-        )
+        except Disconnected:
+            pass
+        else:
+            length = (b"content-length", b"%d" % len(body))
+            await asgi.respond(scope, send, status, [JSON_HEADER, length], body)
 
-    async def _ingest(self, scope: asgi.Scope, receive: asgi.Receive) -> Receipt:
-        if scope["method"] != "POST":
-            raise Refusal(Reason.METHOD_NOT_ALLOWED, "Readings are sent with POST.")
-        headers = dict(scope["headers"])
-        self._gate.require(scope, Scope.INGEST, headers, url_key=True)
-        _check_headers(headers)
-        body = await _read_body(receive)
-        reading, ignored = formats.original_reading(
-            formats.decode_object(body), datetime.now(UTC), asgi.client_address(scope)
-        )
+    async def answer(
+        self, scope: asgi.Scope, headers: Mapping[bytes, bytes], receive: asgi.Receive
+    ) -> tuple[int, bytes]:
+        """Status and JSON body of the response, once everything is durable; or a `Refusal`."""
+        raise NotImplementedError
+
+    async def store_one(self, reading: Reading, ignored: int) -> tuple[int, bytes]:
+        """The response for one reading, of which so many fields were ignored."""
         answers = await self._writer.submit((reading,))
         answer = answers[0]
         if isinstance(answer, Refusal):
             raise answer
         if ignored:
             self._metrics.ignored_fields.inc(ignored)
-        return answer
+        return response(answer)
 
 
-class _Disconnected(Exception):
-    """The client left before its request was whole; there is nobody to answer."""
+class IngestEndpoint(IngestRoute):
+    """The original's route: one reading with the three measurements."""
 
-
-def _check_headers(headers: Mapping[bytes, bytes]) -> None:
-    content_type = headers.get(b"content-type", b"application/json")
-    if content_type != b"application/json":
-        media_type = content_type.partition(b";")[0].strip().lower()
-        if media_type != b"application/json":
+    async def answer(
+        self, scope: asgi.Scope, headers: Mapping[bytes, bytes], receive: asgi.Receive
+    ) -> tuple[int, bytes]:
+        if media_type(headers) != JSON:
             raise Refusal(
                 Reason.WRONG_CONTENT_TYPE,
                 "The reading must be JSON; send the header Content-Type: application/json.",
             )
-    if headers.get(b"content-encoding", b"identity") != b"identity":
-        raise Refusal(
-            Reason.WRONG_CONTENT_ENCODING, "The body must not be compressed on this route."
+        if headers.get(b"content-encoding", b"identity") != b"identity":
+            raise Refusal(
+                Reason.WRONG_CONTENT_ENCODING, "The body must not be compressed on this route."
+            )
+        body = await read_body(headers, receive, MAX_BODY, _too_large)
+        reading, ignored = formats.original_reading(
+            formats.decode_object(body),
+            datetime.now(UTC),
+            asgi.client_address(scope),
+            default_sensor(scope["query_string"]),
         )
-    length = headers.get(b"content-length")
-    if length is not None and int(length) > MAX_BODY:
-        raise _too_large()
-
-
-async def _read_body(receive: asgi.Receive) -> bytes:
-    body: bytes = b""
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise _Disconnected
-        body += message["body"]
-        if len(body) > MAX_BODY:
-            raise _too_large()
-        if not message.get("more_body"):
-            return body
+        return await self.store_one(reading, ignored)
 
 
 def _too_large() -> Refusal:
     return Refusal(
         Reason.BODY_TOO_LARGE, f"The body is larger than {MAX_BODY:,} bytes; send one reading."
     )
+
+
+def response(receipt: Receipt) -> tuple[int, bytes]:
+    """Status and body for one reading."""
+    return STATUS[receipt.status], receipt.with_status()
+
+
+def media_type(headers: Mapping[bytes, bytes]) -> bytes:
+    """What the body says it is; JSON where it does not say."""
+    content_type = headers.get(b"content-type", JSON)
+    return JSON if content_type == JSON else content_type.partition(b";")[0].strip().lower()
+
+
+def default_sensor(query: bytes) -> str | None:
+    """The address's `?sensor_id=`, which counts where a reading has none."""
+    if b"sensor_id" not in query:
+        return None
+    for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
+        if name == "sensor_id":
+            return check_sensor_id(value)
+    return None
+
+
+async def read_body(
+    headers: Mapping[bytes, bytes],
+    receive: asgi.Receive,
+    most: int,
+    too_large: Callable[[], Refusal],
+) -> bytes:
+    """The whole body of at most `most` bytes; raises `too_large` as soon as it is more.
+
+    Raises `Disconnected`.
+    """
+    length = headers.get(b"content-length")
+    if length is not None and int(length) > most:
+        raise too_large()
+    message = await receive()
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        if message["type"] == "http.disconnect":
+            raise Disconnected
+        part: bytes = message["body"]
+        size += len(part)
+        if size > most:
+            raise too_large()
+        if not message.get("more_body"):
+            return b"".join([*parts, part]) if parts else part
+        parts.append(part)
+        message = await receive()

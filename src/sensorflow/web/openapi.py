@@ -5,10 +5,12 @@ from typing import Any, Final
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from sensorflow.readings import MAX_MEASUREMENTS, MAX_SENSOR_ID_LENGTH
+from sensorflow.ingest.bodies import MAX_READINGS, MAX_UNPACKED
+from sensorflow.readings import MAX_SENSOR_ID_LENGTH
 from sensorflow.web.admission import MAX_SENSORS
-from sensorflow.web.edge import INGEST_PATH, STREAM_PATH
+from sensorflow.web.edge import INGEST_PATH, READINGS_PATH, STREAM_PATH
 from sensorflow.web.problems import MEDIA_TYPE
+from sensorflow.web.schemas import COUNTS, PROBLEM, READING, RECEIPT, ref
 
 DESCRIPTION: Final = """\
 Devices POST readings; each is committed to disk before it is acknowledged, and appears at once on
@@ -29,103 +31,6 @@ events.
 to do.
 """
 
-_NUMBER: Final[dict[str, Any]] = {
-    "anyOf": [
-        {"type": "number"},
-        {
-            "type": "string",
-            "pattern": r"^[ \t]*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?[ \t]*$",
-        },
-    ],
-}
-
-_READING: Final[dict[str, Any]] = {
-    "type": "object",
-    "required": ["temperature", "humidity", "pressure", "sensor_id"],
-    "properties": {
-        "temperature": {**_NUMBER, "description": "°C. A number, or a number as a string."},
-        "humidity": {**_NUMBER, "description": "Relative humidity, %."},
-        "pressure": {**_NUMBER, "description": "hPa."},
-        "sensor_id": {
-            "type": "string",
-            "minLength": 1,
-            "maxLength": MAX_SENSOR_ID_LENGTH,
-            "description": "Who measured; no control characters.",
-        },
-        "recorded_at": {
-            "type": "string",
-            "format": "date-time",
-            "description": "When it was measured, RFC 3339 with offset; left out, the server's "
-            "time counts. Only a reading with the device's own time can be told from its retry.",
-        },
-    },
-    "additionalProperties": {
-        "description": "Further numeric fields are kept as measurements, up to "
-        f"{MAX_MEASUREMENTS} in all, named `[A-Za-z_][A-Za-z0-9_.-]{{0,63}}`. Strings that are no "
-        "number, booleans, null, objects and the receipt's own names are ignored.",
-    },
-    "example": {
-        "temperature": 25.5,
-        "humidity": 60.2,
-        "pressure": 1012.5,
-        "sensor_id": "sensor-01",
-    },
-}
-
-_RECEIPT: Final[dict[str, Any]] = {
-    "type": "object",
-    "required": [
-        "id",
-        "sensor_id",
-        "recorded_at",
-        "received_at",
-        "date_recorded",
-        "time_recorded",
-        "client_ip",
-        "status",
-    ],
-    "properties": {
-        "id": {
-            "type": ["integer", "null"],
-            "description": "The reading's place in the stream; a cursor. Null while it is spooled.",
-        },
-        "sensor_id": {"type": "string"},
-        "recorded_at": {"type": "string", "format": "date-time"},
-        "received_at": {"type": "string", "format": "date-time"},
-        "date_recorded": {"type": "string", "description": "In the server's TIMEZONE."},
-        "time_recorded": {"type": "string", "description": "In the server's TIMEZONE."},
-        "client_ip": {"type": ["string", "null"]},
-        "status": {"enum": ["stored", "spooled", "duplicate"]},
-    },
-    "additionalProperties": {"type": "number", "description": "A measurement."},
-    "example": {
-        "id": 1,
-        "sensor_id": "sensor-01",
-        "temperature": 25.5,
-        "humidity": 60.2,
-        "pressure": 1012.5,
-        "recorded_at": "2026-01-31T12:00:00.123456Z",
-        "received_at": "2026-01-31T12:00:00.123456Z",
-        "date_recorded": "2026-01-31",
-        "time_recorded": "12:00:00",
-        "client_ip": "192.168.1.20",
-        "status": "stored",
-    },
-}
-
-_PROBLEM: Final[dict[str, Any]] = {
-    "type": "object",
-    "required": ["type", "title", "status", "detail", "reason"],
-    "properties": {
-        "type": {"type": "string"},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "detail": {"type": "string", "description": "What is wrong and what to do."},
-        "reason": {"type": "string", "description": "The refusal's stable name."},
-        "field": {"type": "string", "description": "The field at fault, where there is one."},
-    },
-}
-
 _REFUSALS: Final = {
     "400": "The body is not JSON.",
     "401": "The key is missing or wrong.",
@@ -141,10 +46,6 @@ _REFUSALS: Final = {
 }
 
 
-def _ref(name: str, media_type: str = "application/json") -> dict[str, Any]:
-    return {"content": {media_type: {"schema": {"$ref": f"#/components/schemas/{name}"}}}}
-
-
 def _ingest() -> dict[str, Any]:
     return {
         "tags": ["readings"],
@@ -152,16 +53,71 @@ def _ingest() -> dict[str, Any]:
         "description": "Answered when the reading is safe on disk.",
         "operationId": "temperature_reading",
         "security": [{"ApiKey": []}, {"Bearer": []}, {"QueryKey": []}],
-        "requestBody": {"required": True, **_ref("Reading")},
+        "parameters": [_SENSOR_IN_ADDRESS],
+        "requestBody": {"required": True, **ref("Reading")},
         "responses": {
-            "201": {"description": "Stored.", **_ref("Receipt")},
+            "201": {"description": "Stored.", **ref("Receipt")},
             "202": {
                 "description": "The database is away; safe on disk, and stored when it is back.",
-                **_ref("Receipt"),
+                **ref("Receipt"),
             },
-            "200": {"description": "A duplicate; stored before.", **_ref("Receipt")},
+            "200": {"description": "A duplicate; stored before.", **ref("Receipt")},
             **{
-                status: {"description": text, **_ref("Problem", MEDIA_TYPE)}
+                status: {"description": text, **ref("Problem", MEDIA_TYPE)}
+                for status, text in _REFUSALS.items()
+            },
+        },
+    }
+
+
+_SENSOR_IN_ADDRESS: Final[dict[str, Any]] = {
+    "name": "sensor_id",
+    "in": "query",
+    "schema": {"type": "string", "minLength": 1, "maxLength": MAX_SENSOR_ID_LENGTH},
+    "description": "Counts for readings that name no sensor.",
+}
+
+
+def _readings() -> dict[str, Any]:
+    one = {"$ref": "#/components/schemas/AnyReading"}
+    receipt = {
+        "content": {
+            "application/json": {
+                "schema": {
+                    "anyOf": [
+                        {"$ref": "#/components/schemas/Receipt"},
+                        {"$ref": "#/components/schemas/Counts"},
+                    ]
+                }
+            }
+        }
+    }
+    return {
+        "tags": ["readings"],
+        "summary": "Send one reading or many",
+        "description": f"Up to {MAX_READINGS:,} readings in {MAX_UNPACKED // 2**20} MiB, which "
+        "may be compressed with gzip. One object is answered with its receipt, an array or lines "
+        "with counts; the status is the best that happened.",
+        "operationId": "readings",
+        "security": [{"ApiKey": []}, {"Bearer": []}, {"QueryKey": []}],
+        "parameters": [_SENSOR_IN_ADDRESS],
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": {
+                        "anyOf": [one, {"type": "array", "minItems": 1, "items": one}],
+                    }
+                },
+                "application/x-ndjson": {"schema": {"type": "string"}},
+            },
+        },
+        "responses": {
+            "201": {"description": "Any was stored.", **receipt},
+            "202": {"description": "Any is safe in the spool, and none was stored.", **receipt},
+            "200": {"description": "All that were taken are duplicates.", **receipt},
+            **{
+                status: {"description": text, **ref("Problem", MEDIA_TYPE)}
                 for status, text in _REFUSALS.items()
             },
         },
@@ -217,7 +173,7 @@ def _stream() -> dict[str, Any]:
                 "content": {"text/event-stream": {"schema": {"type": "string"}}},
             },
             **{
-                status: {"description": text, **_ref("Problem", MEDIA_TYPE)}
+                status: {"description": text, **ref("Problem", MEDIA_TYPE)}
                 for status, text in refusals.items()
             },
         },
@@ -235,7 +191,11 @@ def describe(app: FastAPI) -> dict[str, Any]:
         )
         components = document.setdefault("components", {})
         components.setdefault("schemas", {}).update(
-            Reading=_READING, Receipt=_RECEIPT, Problem=_PROBLEM
+            Reading=READING,
+            AnyReading={**READING, "required": ["sensor_id"], "minProperties": 2},
+            Receipt=RECEIPT,
+            Counts=COUNTS,
+            Problem=PROBLEM,
         )
         components["securitySchemes"] = {
             "ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
@@ -244,6 +204,7 @@ def describe(app: FastAPI) -> dict[str, Any]:
         }
         document["paths"] = {
             INGEST_PATH: {"post": _ingest()},
+            READINGS_PATH: {"post": _readings()},
             STREAM_PATH: {"get": _stream()},
             **document["paths"],
         }

@@ -22,6 +22,7 @@ _STATUS: Final = {
     Reason.TOO_MANY_MEASUREMENTS: (422, "Too many measurements"),
     Reason.STORAGE_REFUSED: (422, "Refused by the database"),
     Reason.CONFLICT: (409, "Conflict"),
+    Reason.NOTHING_TAKEN: (422, "Nothing taken"),
     Reason.KEY_MISSING: (401, "Key missing"),
     Reason.KEY_UNKNOWN: (401, "Key unknown"),
     Reason.KEY_NOT_ALLOWED: (403, "Key not for this"),
@@ -66,6 +67,7 @@ def problem(refusal: Refusal) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
     }
     if refusal.field is not None:
         members["field"] = refusal.field
+    members |= refusal.told
     body = msgspec.json.encode(members)
     headers = [
         (b"content-type", MEDIA_TYPE.encode()),

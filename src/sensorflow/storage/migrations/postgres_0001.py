@@ -72,8 +72,9 @@ END $$
 CREATE FUNCTION append_readings(
     batch uuid, settled uuid[], announcer text, names text[], seen timestamptz[],
     oldest timestamptz[], newest timestamptz[], judged boolean, sensor int[],
-    received_at timestamptz[], device_time timestamptz[], temperature double precision[],
-    humidity double precision[], pressure double precision[], extra text[], client_ip text[]
+    received_at timestamptz[], device_time timestamptz[], measured_at timestamptz[],
+    temperature double precision[], humidity double precision[], pressure double precision[],
+    extra text[], client_ip text[]
 ) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
     reserved record;
@@ -83,11 +84,13 @@ BEGIN
     IF reserved.first > 0 THEN
         INSERT INTO readings
             SELECT reserved.first + r.place - 1, reserved.sensor_ids[r.sensor],
-                coalesce(r.device_time, r.received_at), (r.device_time IS NOT NULL)::int,
+                coalesce(r.device_time, r.measured_at, r.received_at),
+                (r.device_time IS NOT NULL)::int,
                 r.received_at, r.temperature, r.humidity, r.pressure, r.extra::jsonb, r.client_ip
-            FROM unnest(sensor, received_at, device_time, temperature, humidity, pressure, extra,
-                client_ip) WITH ORDINALITY AS r (sensor, received_at, device_time, temperature,
-                humidity, pressure, extra, client_ip, place);
+            FROM unnest(sensor, received_at, device_time, measured_at, temperature, humidity,
+                pressure, extra, client_ip) WITH ORDINALITY AS r (sensor, received_at,
+                device_time, measured_at, temperature, humidity, pressure, extra, client_ip,
+                place);
     END IF;
     RETURN reserved.first;
 END $$

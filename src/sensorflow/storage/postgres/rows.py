@@ -88,6 +88,7 @@ class Batch:
             self._places,
             [r.received_at for r in readings],
             _trimmed([r.recorded_at if r.clock is Clock.DEVICE else None for r in readings]),
+            _trimmed([_measured_at(r) for r in readings]),
             _trimmed([r.measurements.get("temperature") for r in readings]),
             _trimmed([r.measurements.get("humidity") for r in readings]),
             _trimmed([r.measurements.get("pressure") for r in readings]),
@@ -120,6 +121,13 @@ class Batch:
 def _trimmed(values: list[Any]) -> list[Any]:
     """Nothing in place of Nones only: `unnest` fills up what is shorter."""
     return values if any(value is not None for value in values) else []
+
+
+def _measured_at(reading: Reading) -> datetime | None:
+    """When it was by the server's clock, where that is not when it was received."""
+    if reading.clock is Clock.DEVICE or reading.recorded_at is reading.received_at:
+        return None
+    return reading.recorded_at
 
 
 def _extra(reading: Reading) -> str | None:

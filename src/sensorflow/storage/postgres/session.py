@@ -54,7 +54,8 @@ END $$
 """
 _RESERVE: Final = "SELECT first, sensor_ids FROM reserve_ids($1, $2, $3, $4, $5, $6, $7, $8, $9)"
 _APPEND: Final = (
-    "SELECT append_readings($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)"
+    "SELECT append_readings($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16,"
+    " $17)"
 )
 
 

@@ -1,0 +1,120 @@
+"""From the body of a request with many readings to the objects in it, within bounds.
+
+Everything that takes long does so in slices, between which others have their turn.
+"""
+
+import asyncio
+import zlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Final, TypeVar
+
+import msgspec
+
+from sensorflow.errors import Reason, Refusal
+from sensorflow.ingest.formats import decode_object
+
+MAX_UNPACKED: Final = 10_485_760
+"""Bytes of a body, also once it is unpacked."""
+
+MAX_READINGS: Final = 10_000
+"""Readings of one request."""
+
+SLICE: Final = 200
+"""Readings that are decoded or checked at once: about 3 ms."""
+
+_IN_A_THREAD: Final = 65_536
+"""Bytes from which on unpacking is worth a thread; it lets go of the interpreter meanwhile."""
+
+_GZIP: Final = 31  # zlib's name for a gzip header
+_split = msgspec.json.Decoder(list[msgspec.Raw]).decode
+
+T = TypeVar("T")
+S = TypeVar("S")
+
+
+async def unpacked(body: bytes) -> bytes:
+    """What a gzip body holds. Raises a `Refusal` for more than `MAX_UNPACKED`, and for no gzip."""
+    if len(body) < _IN_A_THREAD:
+        return _unpacked(body)
+    return await asyncio.to_thread(_unpacked, body)
+
+
+def _unpacked(body: bytes) -> bytes:
+    parts = []
+    left = MAX_UNPACKED
+    try:
+        while body:  # gzip files may follow each other
+            unpacking = zlib.decompressobj(_GZIP)
+            part = unpacking.decompress(body, left + 1)
+            left -= len(part)
+            if left < 0:
+                raise too_large()
+            if not unpacking.eof:
+                raise Refusal(Reason.NOT_JSON, "The body is gzip that ends too early.")
+            parts.append(part)
+            body = unpacking.unused_data
+    except zlib.error:
+        raise Refusal(Reason.NOT_JSON, "The body is not gzip, as its header says.") from None
+    return b"".join(parts)
+
+
+def too_large() -> Refusal:
+    """The answer for a body beyond the bound."""
+    return Refusal(
+        Reason.BODY_TOO_LARGE,
+        f"The body holds more than {MAX_UNPACKED // 2**20} MiB; send fewer readings at once.",
+    )
+
+
+async def in_slices(work: Callable[[T], S], items: Sequence[T]) -> AsyncIterator[S]:
+    """The results, one by one; after each `SLICE` others have their turn."""
+    for start in range(0, len(items), SLICE):
+        for item in items[start : start + SLICE]:
+            yield work(item)
+        await asyncio.sleep(0)
+
+
+async def json_objects(body: bytes) -> dict[str, object] | list[object]:
+    """One object, or the elements of an array. Raises a `Refusal` unless all of it is JSON."""
+    if body.lstrip()[:1] != b"[":
+        return decode_object(body)
+    try:
+        raw = _split(body)
+    except RecursionError:
+        raise Refusal(Reason.NOT_JSON, "The body is nested too deeply.") from None
+    except ValueError as error:
+        raise Refusal(Reason.NOT_JSON, f"The body is not JSON: {error}.") from None
+    _check_count(len(raw))
+    return [found async for found in in_slices(_element, raw)]
+
+
+async def ndjson_objects(body: bytes) -> list[object]:
+    """What each line that is not empty holds; a `Refusal` in the place of one that is no JSON."""
+    lines = [line for line in body.split(b"\n") if line.strip()]
+    _check_count(len(lines))
+    return [found async for found in in_slices(_line, lines)]
+
+
+def _check_count(count: int) -> None:
+    if count > MAX_READINGS:
+        raise Refusal(
+            Reason.BODY_TOO_LARGE,
+            f"The body holds {count:,} readings; send up to {MAX_READINGS:,} at once.",
+        )
+
+
+def _element(raw: msgspec.Raw) -> object:
+    """An element that is JSON but no object is a fault of its own; one that is no JSON of all."""
+    try:
+        return decode_object(bytes(raw))
+    except Refusal as refusal:
+        if refusal.reason is Reason.NOT_JSON:
+            raise
+        return refusal
+
+
+def _line(line: bytes) -> object:
+    try:
+        return decode_object(line)
+    except Refusal as refusal:
+        return refusal

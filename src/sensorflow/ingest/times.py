@@ -1,0 +1,115 @@
+"""When a reading was measured, as devices say it."""
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import msgspec
+
+from sensorflow.errors import Reason, Refusal
+
+EARLIEST_RECORDED_AT: Final = datetime(2000, 1, 1, tzinfo=UTC)
+"""Devices without a set clock report 1970 or a date near their firmware's build."""
+
+MAX_CLOCK_AHEAD: Final = timedelta(days=1)
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_COUNT: Final = re.compile(r"[0-9]{1,20}(?:\.[0-9]{1,20})?")
+
+# A count of seconds is of this century up to 1e11, the year 5138; and so on for the finer units.
+_UNITS: Final = ((1e11, 1.0), (1e14, 1e3), (1e17, 1e6), (1e20, 1e9))
+
+
+def device_time(value: object, received_at: datetime, shown: Callable[[object], str]) -> datetime:
+    """`recorded_at` as RFC 3339, or as Unix time in s, ms, µs or ns, told apart by magnitude.
+
+    Returns it in UTC. Raises a `Refusal` for anything else, which `shown` puts into words, and for
+    a clock that cannot be right.
+    """
+    recorded_at = _parsed(value, shown)
+    if recorded_at < EARLIEST_RECORDED_AT:
+        raise Refusal(
+            Reason.CLOCK_NOT_SET,
+            f"recorded_at is {recorded_at:%Y-%m-%d}: the device's clock is not set. "
+            "Set it (NTP), or leave recorded_at out to use the server's time.",
+            field="recorded_at",
+        )
+    if recorded_at - received_at > MAX_CLOCK_AHEAD:
+        raise Refusal(
+            Reason.CLOCK_AHEAD,
+            "recorded_at is more than a day ahead of the server's clock; check the device's clock.",
+            field="recorded_at",
+        )
+    return recorded_at
+
+
+def time_ago(age: float | None, received_at: datetime) -> datetime:
+    """When it was `age` milliseconds before `received_at`; None: the device sent no number."""
+    if age is None or age < 0:
+        raise Refusal(
+            Reason.BAD_RECORDED_AT,
+            "age_ms must be how many milliseconds ago it was measured, 0 or more.",
+            field="age_ms",
+        )
+    try:
+        measured_at = received_at - timedelta(milliseconds=age)
+    except OverflowError:
+        measured_at = _EPOCH
+    if measured_at < EARLIEST_RECORDED_AT:
+        raise Refusal(
+            Reason.BAD_RECORDED_AT,
+            "age_ms reaches back beyond the year 2000; it counts milliseconds.",
+            field="age_ms",
+        )
+    return measured_at
+
+
+def _parsed(value: object, shown: Callable[[object], str]) -> datetime:
+    if type(value) in (int, float):
+        return _of_count(value, shown)  # type: ignore[arg-type]
+    if type(value) is not str:
+        raise Refusal(
+            Reason.BAD_RECORDED_AT,
+            'recorded_at must be a string such as "2026-01-31T12:00:00Z", or Unix time; '
+            "leave it out if the device has no clock.",
+            field="recorded_at",
+        )
+    if _COUNT.fullmatch(value):
+        return _of_count(float(value) if "." in value else int(value), shown)
+    try:
+        recorded_at = msgspec.convert(value, datetime)
+        if recorded_at.tzinfo is None:
+            raise Refusal(
+                Reason.BAD_RECORDED_AT,
+                "recorded_at has no UTC offset; end it with Z or an offset such as -03:00.",
+                field="recorded_at",
+            )
+        return recorded_at.astimezone(UTC)
+    except (msgspec.ValidationError, OverflowError):
+        raise _no_time(shown(value)) from None
+
+
+def _of_count(count: float, shown: Callable[[object], str]) -> datetime:
+    for bound, per_second in _UNITS:
+        if 0 <= count < bound:
+            # Whole microseconds first: a float has no room for the nanoseconds of today.
+            microseconds = (
+                count * 1_000_000 // int(per_second)
+                if type(count) is int
+                else round(count * (1e6 / per_second))
+            )
+            try:
+                return _EPOCH + timedelta(microseconds=microseconds)
+            except OverflowError:
+                break
+    raise _no_time(shown(count))
+
+
+def _no_time(shown: str) -> Refusal:
+    return Refusal(
+        Reason.BAD_RECORDED_AT,
+        f"recorded_at is no RFC 3339 time and no Unix time: {shown}; "
+        'write it as "2026-01-31T12:00:00Z".',
+        field="recorded_at",
+    )

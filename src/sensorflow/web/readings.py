@@ -1,0 +1,140 @@
+"""`POST /api/readings`: one reading or many, as JSON or NDJSON, also compressed."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+
+from sensorflow.errors import Reason, Refusal
+from sensorflow.ingest import bodies, formats
+from sensorflow.ingest.receipts import Answer, Receipt, Status
+from sensorflow.readings import Reading
+from sensorflow.web import asgi
+from sensorflow.web.ingest import JSON, STATUS, IngestRoute, default_sensor, media_type, read_body
+
+NDJSON: Final = frozenset((b"application/x-ndjson", b"application/ndjson", b"application/jsonl"))
+
+SUBMITTED: Final = 500
+"""Readings of one request that are queued at once: others' batches come in between."""
+
+_OF_THE_SERVER: Final = frozenset(
+    (Reason.QUEUE_FULL, Reason.STORAGE_UNAVAILABLE, Reason.SHUTTING_DOWN)
+)
+
+MAX_TOLD: Final = 100
+"""Readings that a receipt names; the rest is counted."""
+
+
+class ReadingsEndpoint(IngestRoute):
+    """Valid readings are stored whatever their neighbours do."""
+
+    async def answer(
+        self, scope: asgi.Scope, headers: Mapping[bytes, bytes], receive: asgi.Receive
+    ) -> tuple[int, bytes]:
+        kind = media_type(headers)
+        if kind != JSON and kind not in NDJSON:
+            raise Refusal(
+                Reason.WRONG_CONTENT_TYPE,
+                "Readings must be JSON or NDJSON; send the header Content-Type: application/json "
+                "or application/x-ndjson.",
+            )
+        sensor_id = default_sensor(scope["query_string"])
+        body = await self._body(headers, receive)
+        found = await (bodies.ndjson_objects(body) if kind in NDJSON else bodies.json_objects(body))
+        now, client_ip = datetime.now(UTC), asgi.client_address(scope)
+        if isinstance(found, dict):
+            reading, ignored = formats.reading_from_fields(found, now, client_ip, sensor_id)
+            return await self.store_one(reading, ignored)
+        if not found:
+            raise Refusal(Reason.WRONG_SHAPE, "The body holds no reading.")
+
+        def check(item: object) -> tuple[Reading, int] | Refusal:
+            if not isinstance(item, dict):
+                return item if isinstance(item, Refusal) else _NOT_AN_OBJECT
+            try:
+                return formats.reading_from_fields(item, now, client_ip, sensor_id)
+            except Refusal as refusal:
+                return refusal
+
+        checked = [one async for one in bodies.in_slices(check, found)]
+        return await self._store(checked)
+
+    async def _body(self, headers: Mapping[bytes, bytes], receive: asgi.Receive) -> bytes:
+        encoding = headers.get(b"content-encoding", b"identity").strip().lower()
+        if encoding not in (b"identity", b"gzip"):
+            raise Refusal(
+                Reason.WRONG_CONTENT_ENCODING, "The body may be compressed with gzip only."
+            )
+        body = await read_body(headers, receive, bodies.MAX_UNPACKED, bodies.too_large)
+        return await bodies.unpacked(body) if encoding == b"gzip" else body
+
+    async def _store(self, checked: Sequence[tuple[Reading, int] | Refusal]) -> tuple[int, bytes]:
+        """Have the readings committed, a part of them after another."""
+        readings = [one[0] for one in checked if not isinstance(one, Refusal)]
+        stored: list[Answer] = []
+        for start in range(0, len(readings), SUBMITTED):
+            part = readings[start : start + SUBMITTED]
+            try:
+                stored += await self._writer.submit(part)
+            except Refusal as refusal:
+                # What was stored before stays stored, so each of the others is told.
+                stored += [refusal] * len(part)
+        left = iter(stored)
+        answers = [one if isinstance(one, Refusal) else next(left) for one in checked]
+        ignored = sum(
+            one[1]
+            for one, answer in zip(checked, answers, strict=True)
+            if not isinstance(one, Refusal) and isinstance(answer, Receipt)
+        )
+        if ignored:
+            self._metrics.ignored_fields.inc(ignored)
+        return self._told(answers, ignored)
+
+    def _told(self, answers: Sequence[Answer], ignored: int) -> tuple[int, bytes]:
+        """Counts, and what became of those that were not simply stored."""
+        receipts = [answer.status for answer in answers if isinstance(answer, Receipt)]
+        counts = {status: receipts.count(status) for status in Status}
+        refusals = [answer for answer in answers if isinstance(answer, Refusal)]
+        conflicts = sum(refusal.reason is Reason.CONFLICT for refusal in refusals)
+        told = [
+            _told_of(n, answer)
+            for n, answer in enumerate(answers)
+            if isinstance(answer, Refusal) or answer.status is Status.DUPLICATE
+        ]
+        summary = {
+            **{status.value: count for status, count in counts.items()},
+            "conflict": conflicts,
+            "refused": len(refusals) - conflicts,
+            "ignored_fields": ignored,
+            "readings": told[:MAX_TOLD],
+            "readings_not_shown": max(0, len(told) - MAX_TOLD),
+        }
+        for status in (Status.STORED, Status.SPOOLED, Status.DUPLICATE):
+            if counts[status]:
+                self._count(refusals)
+                return STATUS[status], msgspec.json.encode(summary)
+        first = refusals[0]
+        if {refusal.reason for refusal in refusals} <= _OF_THE_SERVER:
+            self._count(refusals[1:])
+            raise Refusal(first.reason, first.detail, retry_after=first.retry_after, told=summary)
+        self._count(refusals)
+        raise Refusal(
+            Reason.NOTHING_TAKEN,
+            f"None of the {len(refusals)} readings was taken; `readings` says why.",
+            told=summary,
+        )
+
+    def _count(self, refusals: Sequence[Refusal]) -> None:
+        for refusal in refusals:
+            self._metrics.refused(refusal.reason)
+
+
+def _told_of(index: int, answer: Answer) -> dict[str, Any]:
+    if isinstance(answer, Receipt):
+        return {"index": index, "reason": answer.status.value}
+    told: dict[str, Any] = {"index": index, "reason": answer.reason.value, "detail": answer.detail}
+    return told if answer.field is None else {**told, "field": answer.field}
+
+
+_NOT_AN_OBJECT: Final = Refusal(Reason.WRONG_SHAPE, "This is no JSON object with a reading.")

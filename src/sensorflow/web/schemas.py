@@ -1,0 +1,141 @@
+"""The schemas of /openapi.json: a reading, and what comes back."""
+
+from typing import Any, Final
+
+from sensorflow.readings import MAX_MEASUREMENTS, MAX_SENSOR_ID_LENGTH
+from sensorflow.web.readings import MAX_TOLD
+
+_NUMBER: Final[dict[str, Any]] = {
+    "anyOf": [
+        {"type": "number"},
+        {
+            "type": "string",
+            "pattern": r"^[ \t]*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?[ \t]*$",
+        },
+    ],
+}
+
+READING: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["temperature", "humidity", "pressure", "sensor_id"],
+    "properties": {
+        "temperature": {**_NUMBER, "description": "°C. A number, or a number as a string."},
+        "humidity": {**_NUMBER, "description": "Relative humidity, %."},
+        "pressure": {**_NUMBER, "description": "hPa."},
+        "sensor_id": {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": MAX_SENSOR_ID_LENGTH,
+            "description": "Who measured; no control characters.",
+        },
+        "recorded_at": {
+            "type": "string",
+            "format": "date-time",
+            "description": "When it was measured, RFC 3339 with offset (or Unix time); left out, "
+            "the server's time counts. Only a reading with the device's own time can be told from "
+            "its retry.",
+        },
+        "age_ms": {
+            **_NUMBER,
+            "description": "How many milliseconds ago it was measured, if the device has no clock.",
+        },
+    },
+    "additionalProperties": {
+        "description": "Further numeric fields are kept as measurements, up to "
+        f"{MAX_MEASUREMENTS} in all, named `[A-Za-z_][A-Za-z0-9_.-]{{0,63}}`. Strings that are no "
+        "number, booleans, null, objects and the receipt's own names are ignored.",
+    },
+    "example": {
+        "temperature": 25.5,
+        "humidity": 60.2,
+        "pressure": 1012.5,
+        "sensor_id": "sensor-01",
+    },
+}
+
+RECEIPT: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": [
+        "id",
+        "sensor_id",
+        "recorded_at",
+        "received_at",
+        "date_recorded",
+        "time_recorded",
+        "client_ip",
+        "status",
+    ],
+    "properties": {
+        "id": {
+            "type": ["integer", "null"],
+            "description": "The reading's place in the stream; a cursor. Null while it is spooled.",
+        },
+        "sensor_id": {"type": "string"},
+        "recorded_at": {"type": "string", "format": "date-time"},
+        "received_at": {"type": "string", "format": "date-time"},
+        "date_recorded": {"type": "string", "description": "In the server's TIMEZONE."},
+        "time_recorded": {"type": "string", "description": "In the server's TIMEZONE."},
+        "client_ip": {"type": ["string", "null"]},
+        "status": {"enum": ["stored", "spooled", "duplicate"]},
+    },
+    "additionalProperties": {"type": "number", "description": "A measurement."},
+    "example": {
+        "id": 1,
+        "sensor_id": "sensor-01",
+        "temperature": 25.5,
+        "humidity": 60.2,
+        "pressure": 1012.5,
+        "recorded_at": "2026-01-31T12:00:00.123456Z",
+        "received_at": "2026-01-31T12:00:00.123456Z",
+        "date_recorded": "2026-01-31",
+        "time_recorded": "12:00:00",
+        "client_ip": "192.168.1.20",
+        "status": "stored",
+    },
+}
+
+PROBLEM: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["type", "title", "status", "detail", "reason"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string", "description": "What is wrong and what to do."},
+        "reason": {"type": "string", "description": "The refusal's stable name."},
+        "field": {"type": "string", "description": "The field at fault, where there is one."},
+    },
+}
+
+COUNTS: Final[dict[str, Any]] = {
+    "type": "object",
+    "properties": {
+        name: {"type": "integer"}
+        for name in (
+            *("stored", "spooled", "duplicate", "conflict", "refused"),
+            *("ignored_fields", "readings_not_shown"),
+        )
+    }
+    | {
+        "readings": {
+            "type": "array",
+            "maxItems": MAX_TOLD,
+            "description": "Those that were not simply stored, by their place in the request.",
+            "items": {
+                "type": "object",
+                "required": ["index", "reason"],
+                "properties": {
+                    "index": {"type": "integer"},
+                    "reason": {"type": "string"},
+                    "detail": {"type": "string"},
+                    "field": {"type": "string"},
+                },
+            },
+        },
+    },
+}
+
+
+def ref(name: str, media_type: str = "application/json") -> dict[str, Any]:
+    """A body that is one of the schemas."""
+    return {"content": {media_type: {"schema": {"$ref": f"#/components/schemas/{name}"}}}}
