@@ -69,7 +69,12 @@ def _figures(options: argparse.Namespace) -> tuple[str, str, list[str]]:
         print(f"measuring {figure} ...", file=sys.stderr, flush=True)
         rows += FIGURES[figure](options)
     problems = list(dict.fromkeys(problem for row in rows for problem in row.problems))
-    return SECTIONS[options.database], report.table(rows), problems
+    section = SECTIONS[options.database]
+    if set(options.only) <= set(LIVE):
+        section += ": the live stream"
+        if len(options.only) < len(LIVE):
+            section += f", {' and '.join(options.only)}"
+    return section, report.table(rows), problems
 
 
 def _resources(options: argparse.Namespace) -> tuple[str, str, list[str]]:
