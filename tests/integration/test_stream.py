@@ -76,16 +76,17 @@ async def test_a_browser_resumes_with_the_cursor_in_its_header(app: Running) -> 
 
 
 async def test_a_filtered_cursor_moves_with_the_heartbeat(
-    app: Running, monkeypatch: pytest.MonkeyPatch
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with reading(app, "?sensor_id=rare") as events:
+    monkeypatch.setattr(stream, "HEARTBEAT", 1)
+    async with serve() as app, reading(app, "?sensor_id=rare") as events:
         await app.post()
         await app.post()
         await app.post({**GOOD, "sensor_id": "rare"})
         assert (await events.next())["id"] == 3
         await app.post()
         late = asyncio.create_task(events.next())
-        await eventually(lambda: events.cursor == "4", seconds=stream.HEARTBEAT + 5)
+        await eventually(lambda: events.cursor == "4")
         assert not late.done()
         await app.post({**GOOD, "sensor_id": "rare"})
         assert (await late)["id"] == 5
