@@ -164,7 +164,8 @@ async def test_the_ledger_adds_up_over_the_spool_and_a_stop(tmp_path: Path) -> N
     sender = Sender(1)
     with Postgres("15") as postgres, serving(tmp_path, DATABASE_URL=postgres.url()) as server:
         connection = await Http.open(server)
-        await sender.send(connection)
+        for _ in range(10):
+            await sender.send(connection)
         await becomes(server, expected(sender.told))
         postgres.stop()
         for _ in range(10):
@@ -180,7 +181,7 @@ async def test_the_ledger_adds_up_over_the_spool_and_a_stop(tmp_path: Path) -> N
         for counts in wanted.values():
             del counts["spooled"]
         await until_followed(server, wanted)
-        assert sum(spooled) == sender.spooled
+        assert sum(spooled) == sender.spooled > 0
         connection.close()
 
 
