@@ -158,6 +158,17 @@ async def test_states_are_read_once_and_then_remembered() -> None:
     assert storage.reads == 2
 
 
+async def test_who_was_overtaken_goes_on_from_where_the_other_is() -> None:
+    storage = Storage([row(pk, 1, pk, pk, a=1.0) for pk in range(1, 11)])
+    first, second = (Follower(storage, Ledger(storage, BySensor()), page=2) for _ in range(2))
+    await first.turn()
+    await second.turn()
+    while await first.turn():
+        pass
+    assert storage.cursor == 10
+    assert storage.written == naive(storage.rows)
+
+
 async def test_who_does_not_lead_follows_nothing() -> None:
     storage = Storage([row(1, 1, 1, 1, a=1.0)])
 
@@ -224,21 +235,21 @@ def test_sensors_beyond_the_bound_are_left_out(monkeypatch: pytest.MonkeyPatch) 
 async def test_the_task_outlives_a_storage_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(follower, "POLL_INTERVAL", 0.0)
     monkeypatch.setattr(follower, "LONGEST_PAUSE", 0.0)
-    storage, counted = Storage([row(1, 1, 1, 1, a=1.0)]), BySensor()
-    one = Follower(storage, Ledger(storage, counted))
+    storage, counted = Storage([row(pk, 1, pk, pk, a=1.0) for pk in range(1, 6)]), BySensor()
+    one = Follower(storage, Ledger(storage, counted), page=2)
     counted.count("a", "x")
-    faults = 0
+    faults = ["before count", "after count", "before lead", "before follow", "after follow"]
 
-    def fault(_: str) -> None:
-        nonlocal faults
-        faults += 1
-        if faults <= 3:
+    def fault(moment: str) -> None:
+        if moment in faults:
+            faults.remove(moment)
             raise AWAY
-        if storage.cursor == 1:
+        if storage.cursor == 5:
             one.stop()
 
     storage.fault = fault
     await one.run()
+    assert faults == []
     counted.count("a", "x")
     storage.fault = lambda _: None
     await one.close()
