@@ -205,6 +205,7 @@ async def test_each_count_is_written_once(sent: list[tuple[str, str]], faults: l
     storage.fault = lambda _: None
     await ledger.flush()
     assert storage.counts == {key: sent.count(key) for key in set(sent)}
+    assert len(storage.tokens) <= 1, "tokens that are settled are forgotten"
 
 
 async def test_counts_are_written_now_and_then() -> None:
