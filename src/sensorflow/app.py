@@ -15,6 +15,8 @@ from fastapi import FastAPI
 from sensorflow.bus.memory import MemoryBus
 from sensorflow.bus.postgres import PostgresBus
 from sensorflow.errors import StorageUnavailable
+from sensorflow.history.follower import Follower
+from sensorflow.history.ledger import Ledger
 from sensorflow.ingest.committer import Committer
 from sensorflow.ingest.database import Database
 from sensorflow.ingest.shelter import Shelter
@@ -55,6 +57,7 @@ from sensorflow.web.ingest import IngestEndpoint
 from sensorflow.web.live import LiveEndpoint
 from sensorflow.web.proxies import Proxies
 from sensorflow.web.readings import ReadingsEndpoint
+from sensorflow.web.sensors import KnowsSensors
 from sensorflow.web.stream import StreamEndpoint
 
 log = structlog.get_logger()
@@ -112,6 +115,7 @@ class Backend:
     writer: Writer
     pages: Pages
     check_health: CheckHealth
+    sensors: KnowsSensors
     run: Callable[[Background], AbstractAsyncContextManager[None]]
     """Starts from the disk up; stops from the edge down, so that nothing taken is left behind."""
 
@@ -148,7 +152,7 @@ def create_app(
             finally:
                 await background.stop()
 
-    api = create_api(gate, metrics, backend.check_health, lifespan)
+    api = create_api(gate, metrics, backend.check_health, backend.sensors, lifespan)
     connections = ConnectionLimit(
         settings.max_ws_connections_per_key, settings.data_dir / "connections"
     )
@@ -185,6 +189,7 @@ def _on_sqlite(settings: Settings, hub: Hub, encode: WireEncoder, metrics: Metri
     storage = SqliteStorage(settings.data_dir)
     bus = MemoryBus()
     writer = Writer(Committer(storage, bus, encode, metrics), metrics)
+    follower = Follower(storage, Ledger(storage, metrics.by_sensor))
 
     async def check_health() -> Health:
         try:
@@ -205,12 +210,14 @@ def _on_sqlite(settings: Settings, hub: Hub, encode: WireEncoder, metrics: Metri
             hub.start(CommittedBatch([newest], [encode(newest)]) if newest is not None else None)
             await bus.start(hub.publish)
             background.start("writer", writer.run(), stop=writer.close)
+            background.start("follower", follower.run(), stop=follower.stop)
             yield
+            await follower.close()
             await bus.stop()
         finally:
             await storage.close()
 
-    return Backend(writer, Pages(storage, encode), check_health, run)
+    return Backend(writer, Pages(storage, encode), check_health, storage, run)
 
 
 def _on_postgres(settings: Settings, hub: Hub, encode: WireEncoder, metrics: Metrics) -> Backend:
@@ -248,6 +255,7 @@ def _on_postgres(settings: Settings, hub: Hub, encode: WireEncoder, metrics: Met
     database.on_return(writer.wake)
     storage.on_lost(database.lost)
     upkeep = Upkeep(storage.address, lambda: database.available)
+    follower = Follower(storage, Ledger(storage, metrics.by_sensor))
     metrics.database_available.set_function(lambda: database.available)
     metrics.bus_listening.set_function(lambda: bus.listening)
 
@@ -284,10 +292,12 @@ def _on_postgres(settings: Settings, hub: Hub, encode: WireEncoder, metrics: Met
             background.start("spool", shelter.run(writer.wake), stop=shelter.stop)
             background.start("upkeep", upkeep.run(), stop=upkeep.stop)
             background.start("writer", writer.run(), stop=writer.close)
+            background.start("follower", follower.run(), stop=follower.stop)
             yield
+            await follower.close()
             await bus.stop()
         finally:
             shelter.close()
             await storage.close()
 
-    return Backend(writer, Pages(storage, encode), check_health, run)
+    return Backend(writer, Pages(storage, encode), check_health, storage, run)

@@ -36,6 +36,7 @@ class Reason(StrEnum):
     CURSOR_AHEAD = "cursor_ahead"
     TOO_MANY_SENSORS = "too_many_sensors"
 
+    SENSOR_UNKNOWN = "sensor_unknown"
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     UPGRADE_REQUIRED = "upgrade_required"
@@ -67,6 +68,7 @@ class Refusal(SensorFlowError):
         field: str | None = None,
         retry_after: int | None = None,
         told: Mapping[str, object] | None = None,
+        sensor_id: str | None = None,
     ) -> None:
         super().__init__(detail)
         self.reason = reason
@@ -76,6 +78,8 @@ class Refusal(SensorFlowError):
         """Seconds after which the same request may succeed, where waiting can help."""
         self.told = told or {}
         """What else the sender has to know, by name."""
+        self.sensor_id = sensor_id
+        """Whose reading it was, for who counts it; None where that was counted already."""
 
 
 class SettingsError(SensorFlowError):

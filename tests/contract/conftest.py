@@ -1,10 +1,13 @@
 """What the suites of PostgreSQL share. A suite of every backend has a `storage` of its own."""
 
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sensorflow.storage.base import Storage
+from sensorflow.storage.engine import open_storage
 from sensorflow.storage.postgres.storage import PostgresStorage
 from tests.postgres import VERSIONS, Postgres, shared
 
@@ -45,6 +48,24 @@ async def storage(database: Database) -> AsyncIterator[PostgresStorage]:
     await storage.start()
     yield storage
     await storage.close()
+
+
+@pytest.fixture(params=["sqlite", *(f"postgresql-{version}" for version in VERSIONS)])
+async def any_storage(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Storage]:
+    backend, _, version = request.param.partition("-")
+    if backend == "sqlite":
+        storage = open_storage(tmp_path)
+        await storage.start()
+        yield storage
+        await storage.close()
+        return
+    server = shared(version)
+    url = server.create_database()
+    storage = open_storage(tmp_path, url)
+    await storage.start()
+    yield storage
+    await storage.close()
+    server.drop_database(url)
 
 
 @pytest.fixture

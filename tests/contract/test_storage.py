@@ -2,7 +2,6 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -18,25 +17,11 @@ from sensorflow.storage.engine import open_storage
 from sensorflow.storage.postgres.storage import PostgresStorage
 from sensorflow.storage.sqlite import SqliteStorage
 from tests.helpers import NOON, device_reading, server_reading
-from tests.postgres import VERSIONS, shared
 
 
-@pytest.fixture(params=["sqlite", *(f"postgresql-{version}" for version in VERSIONS)])
-async def storage(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Storage]:
-    backend, _, version = request.param.partition("-")
-    if backend == "sqlite":
-        storage: Storage = open_storage(tmp_path)
-        await storage.start()
-        yield storage
-        await storage.close()
-        return
-    server = shared(version)
-    url = server.create_database()
-    storage = PostgresStorage(url)
-    await storage.start()
-    yield storage
-    await storage.close()
-    server.drop_database(url)
+@pytest.fixture
+def storage(any_storage: Storage) -> Storage:
+    return any_storage
 
 
 async def everything(storage: Storage) -> list[Reading]:

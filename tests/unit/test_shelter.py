@@ -4,9 +4,10 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC
+from copy import copy
+from datetime import UTC, timedelta
 from pathlib import Path
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from structlog.testing import capture_logs
@@ -313,3 +314,94 @@ async def test_each_change_is_told_once_with_what_waits(bench: Bench) -> None:
         ("the database is away; readings go to the spool", "connection refused", 0),
         ("the database is back", None, 3),
     ]
+
+
+# The ledger: each sensor's readings, once each, whatever way they took
+
+
+def received(seconds: int, sensor_id: str = "a") -> Reading:
+    """The same reading of a device, sent again so much later."""
+    reading = device_reading(sensor_id)
+    reading.received_at += timedelta(seconds=seconds)
+    return reading
+
+
+def drained(sent: list[Reading], outcomes: list[Outcome]) -> list[object]:
+    """What is said of a spooled batch that has these outcomes."""
+
+    class Answers(Storage):
+        async def append(
+            self, readings: Sequence[Reading], token: UUID | None = None
+        ) -> list[Outcome]:
+            return outcomes
+
+    committer = Committer(Answers(), Bus(), WireEncoder(UTC), Metrics())
+    return said(asyncio.run(committer.commit(sent, uuid4(), never, spooled=True)))
+
+
+async def never(_: Sequence[Reading], _token: UUID, error: StorageUnavailable) -> list[Answer]:
+    raise error
+
+
+def row(reading: Reading, pk: int) -> Reading:
+    kept = copy(reading)
+    kept.id = pk
+    return kept
+
+
+def test_a_drained_retry_is_a_duplicate() -> None:
+    first, again, other = received(0), received(5), received(0, "b")
+    outcomes: list[Outcome] = [
+        Stored(row(first, 1)),
+        Duplicate(row(first, 1)),
+        Conflict(row(other, 9), "temperature"),
+    ]
+    assert drained([first, again, other], outcomes) == [
+        Status.STORED,
+        Status.DUPLICATE,
+        Reason.CONFLICT,
+    ]
+
+
+def test_a_drained_retry_of_what_was_stored_before_is_a_duplicate() -> None:
+    assert drained([received(5)], [Duplicate(row(received(0), 1))]) == [Status.DUPLICATE]
+
+
+def test_a_reading_twice_in_one_request_is_stored_and_a_duplicate_also_when_spooled() -> None:
+    first, again = received(0), received(0)
+    outcomes: list[Outcome] = [Stored(row(first, 1)), Duplicate(row(first, 1))]
+    assert drained([first, again], outcomes) == [Status.STORED, Status.DUPLICATE]
+
+
+def test_a_batch_that_was_committed_before_counts_as_its_rows() -> None:
+    first, again, twin, clockless = received(0), received(5), received(0), received(0)
+    outcomes: list[Outcome] = [
+        Duplicate(row(first, 1)),
+        Duplicate(row(first, 1)),
+        Duplicate(row(first, 1)),
+        Duplicate(clockless),
+    ]
+    assert drained([first, again, twin, clockless], outcomes) == [
+        Status.STORED,
+        Status.DUPLICATE,
+        Status.DUPLICATE,
+        Status.STORED,
+    ]
+
+
+async def test_the_ledger_adds_up_over_the_spool(bench: Bench) -> None:
+    async with bench.running():
+        bench.storage.break_after = 1
+        names = ["a", "conflict", "b", "poison"]
+        for name in names:
+            assert said(await bench.send(name)) == [Status.SPOOLED]
+        assert bench.metrics.by_sensor.take() == {}
+        bench.storage.away = False
+        await eventually(lambda: bench.spool.empty and bench.database.available)
+    assert bench.storage.rows == ["a", "b"]
+    assert bench.metrics.by_sensor.take() == {
+        "a": {"spooled": 1},
+        "b": {"spooled": 1},
+        "conflict": {"spooled": 1, "conflict": 1},
+        "poison": {"spooled": 1, "storage_refused": 1},
+    }

@@ -76,6 +76,7 @@ class Bench:
             max_queued=max_queued,
             max_batch=max_batch,
         )
+        self.by_sensor = metrics.by_sensor
 
     def send(self, *sensors: str) -> asyncio.Future[list[Answer]]:
         return self.writer.submit([server_reading(sensor) for sensor in sensors])
@@ -225,3 +226,23 @@ async def test_a_bug_ends_the_writer_and_leaves_nobody_waiting() -> None:
     assert status(await first) == status(await second) == [Reason.INTERNAL_ERROR]
     with pytest.raises(Refusal):
         bench.send("c")
+
+
+async def test_what_leaves_no_row_is_counted_by_sensor() -> None:
+    async with Bench(max_queued=6).running() as bench:
+        await bench.send("a", "again", "b", "again")
+        await bench.send("a", "poison")
+        await bench.send("away")
+        with pytest.raises(Refusal):
+            bench.send(*"aaaaabb")
+        bench.writer.close()
+        with pytest.raises(Refusal):
+            bench.send("late")
+    assert bench.by_sensor.take() == {
+        "again": {"duplicate": 2},
+        "poison": {"storage_refused": 1},
+        "away": {"storage_unavailable": 1},
+        "a": {"queue_full": 5},
+        "b": {"queue_full": 2},
+        "late": {"shutting_down": 1},
+    }

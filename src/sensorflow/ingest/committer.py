@@ -1,6 +1,6 @@
 """One batch into the storage: committed, announced, and an answer for each reading."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Container, Sequence
 from time import perf_counter
 from typing import Protocol
 from uuid import UUID, uuid5
@@ -69,7 +69,7 @@ class Committer:
             self._storage.settle(token)
         self._metrics.commit_seconds.observe(perf_counter() - started)
         self._metrics.batch_size.observe(len(readings))
-        return self._answers(outcomes)
+        return self._answers(outcomes, _own_rows(readings, outcomes) if spooled else ())
 
     async def _isolate(
         self, readings: Sequence[Reading], token: UUID, unavailable: Unavailable, *, spooled: bool
@@ -85,11 +85,12 @@ class Committer:
             answers += await self.commit(part, uuid5(token, name), unavailable, spooled=spooled)
         return answers
 
-    def _answers(self, outcomes: Sequence[Outcome]) -> list[Answer]:
+    def _answers(self, outcomes: Sequence[Outcome], own: Container[int]) -> list[Answer]:
+        """`own` are the places of those that a commit before has stored already."""
         answers: list[Answer] = []
         committed: list[Reading] = []
         encoded: list[bytes] = []
-        for outcome in outcomes:
+        for place, outcome in enumerate(outcomes):
             match outcome:
                 case Stored(reading):
                     wire = self._encode(reading)
@@ -97,7 +98,8 @@ class Committer:
                     encoded.append(wire)
                     answers.append(Receipt(Status.STORED, wire))
                 case Duplicate(reading):
-                    answers.append(Receipt(Status.DUPLICATE, self._encode(reading)))
+                    status = Status.STORED if place in own else Status.DUPLICATE
+                    answers.append(Receipt(status, self._encode(reading)))
                 case Conflict(reading, measurement):
                     answers.append(conflict(reading, measurement))
         if committed:
@@ -111,3 +113,22 @@ class Committer:
         for batch in batches:
             self._bus.committed(batch)
         self.announcing_took = perf_counter() - started
+
+def _own_rows(readings: Sequence[Reading], outcomes: Sequence[Outcome]) -> set[int]:
+    """Where in a spooled batch a duplicate is one of the reading's own row.
+
+    If a batch was committed before, and the answer got lost, nothing of it is stored now, and what
+    was stored then is told as duplicates. A row has the time at which its reading was received.
+    """
+    own: set[int] = set()
+    claimed: set[int | None] = set()
+    for place, (sent, outcome) in enumerate(zip(readings, outcomes, strict=True)):
+        match outcome:
+            case Stored():
+                return set()
+            case Duplicate(row) if row is sent or (
+                row.received_at == sent.received_at and row.id not in claimed
+            ):
+                own.add(place)
+                claimed.add(row.id)
+    return own

@@ -62,7 +62,12 @@ def original_reading(
     """
     for name in KNOWN_MEASUREMENTS:
         if name not in fields:
-            raise Refusal(Reason.MISSING_FIELD, f"{name} is missing.", field=name)
+            raise Refusal(
+                Reason.MISSING_FIELD,
+                f"{name} is missing.",
+                field=name,
+                sensor_id=_sensor_of(fields, sensor_id),
+            )
     return reading_from_fields(fields, received_at, client_ip, sensor_id)
 
 
@@ -78,6 +83,19 @@ def reading_from_fields(
     is refused; in others, what is no number is ignored and counted, as are reserved names.
     `sensor_id` counts where the object has none.
     """
+    try:
+        return _reading(fields, received_at, client_ip, sensor_id)
+    except Refusal as refusal:
+        refusal.sensor_id = _sensor_of(fields, sensor_id)
+        raise
+
+
+def _reading(
+    fields: Mapping[str, object],
+    received_at: datetime,
+    client_ip: str | None,
+    sensor_id: str | None,
+) -> tuple[Reading, int]:
     recorded_at = received_at
     clock = Clock.SERVER
     measurements: dict[str, float] = {}
@@ -119,6 +137,14 @@ def reading_from_fields(
             f"{MAX_MEASUREMENTS} are allowed in one reading.",
         )
     return Reading(sensor_id, measurements, recorded_at, clock, received_at, client_ip), ignored
+
+
+def _sensor_of(fields: Mapping[str, object], sensor_id: str | None) -> str | None:
+    """Whose reading is refused, where it says so in a way that can be right."""
+    try:
+        return check_sensor_id(fields["sensor_id"]) if "sensor_id" in fields else sensor_id
+    except Refusal:
+        return None
 
 
 def _known_number(name: str, value: object) -> float:

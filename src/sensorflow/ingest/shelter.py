@@ -19,6 +19,7 @@ from sensorflow.ingest.receipts import Answer, Receipt, Status, not_stored
 from sensorflow.ingest.spool import Record, Segment, Spool, SpoolFull, groups
 from sensorflow.metrics import Metrics
 from sensorflow.readings import Reading
+from sensorflow.sensors import DUPLICATE, SPOOLED
 
 ADOPT_INTERVAL: Final = 5.0
 """Seconds between two looks for what other workers have left."""
@@ -161,9 +162,20 @@ class Shelter:
         if refused:
             await asyncio.to_thread(self._set_aside, refused)
         self._metrics.drained.inc(len(answers) - len(refused))
+        self._count_by_sensor(record.readings, answers)
         if self._segment is not None:
             self._segment.readings -= len(answers)
         return True
+
+    def _count_by_sensor(self, readings: Sequence[Reading], answers: Sequence[Answer]) -> None:
+        """Count each reading now that it is known what has become of it."""
+        count = self._metrics.by_sensor.count
+        for reading, answer in zip(readings, answers, strict=True):
+            count(reading.sensor_id, SPOOLED)
+            if isinstance(answer, Refusal):
+                count(reading.sensor_id, answer.reason.value)
+            elif answer.status is Status.DUPLICATE:
+                count(reading.sensor_id, DUPLICATE)
 
     def _next(self) -> Record | None:
         """The next record that waits; a segment without any more of them is removed."""

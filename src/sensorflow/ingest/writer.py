@@ -24,6 +24,7 @@ from sensorflow.ingest.receipts import (
 from sensorflow.ingest.shelter import Shelter
 from sensorflow.metrics import Metrics
 from sensorflow.readings import Reading
+from sensorflow.sensors import DUPLICATE
 
 MAX_QUEUED: Final = 20_000
 """Readings that may wait. At 10,000 readings/s the last of them waits for two seconds."""
@@ -75,16 +76,18 @@ class Writer:
         submitted before is still committed and answered. Cancelling the future changes nothing.
         """
         if self._closing:
-            raise Refusal(
+            raise self._refusal(
                 Reason.SHUTTING_DOWN,
                 "The server is stopping; send the reading again in a moment.",
-                retry_after=RETRY_AFTER_STORAGE,
+                RETRY_AFTER_STORAGE,
+                readings,
             )
         if self._queued + len(readings) > self._max_queued:
-            raise Refusal(
+            raise self._refusal(
                 Reason.QUEUE_FULL,
                 "More readings arrive than can be stored; send this one again in a moment.",
-                retry_after=RETRY_AFTER_QUEUE_FULL,
+                RETRY_AFTER_QUEUE_FULL,
+                readings,
             )
         answer: asyncio.Future[list[Answer]] = asyncio.Future(loop=self._loop)
         self._entries.append(_Entry(readings, answer))
@@ -187,14 +190,35 @@ class Writer:
                 readings, token, self._shelter.unavailable, spooled=False
             )
         receipts = [answer.status for answer in answers if not isinstance(answer, Refusal)]
+        plain = 0
         for status, counter in (
             (Status.STORED, self._metrics.stored),
             (Status.SPOOLED, self._metrics.spooled),
-            (Status.DUPLICATE, self._metrics.duplicate),
         ):
             if number := receipts.count(status):
                 counter.inc(number)
+                plain += number
+        if plain < len(answers):
+            self._count_by_sensor(readings, answers)
         return answers
+
+    def _count_by_sensor(self, readings: Sequence[Reading], answers: Sequence[Answer]) -> None:
+        """Count what leaves no row; spooled readings are counted when they are drained."""
+        count = self._metrics.by_sensor.count
+        for reading, answer in zip(readings, answers, strict=True):
+            if isinstance(answer, Refusal):
+                count(reading.sensor_id, answer.reason.value)
+            elif answer.status is Status.DUPLICATE:
+                self._metrics.duplicate.inc(1)
+                count(reading.sensor_id, DUPLICATE)
+
+    def _refusal(
+        self, reason: Reason, detail: str, retry_after: int, readings: Sequence[Reading]
+    ) -> Refusal:
+        """One answer for all of the readings, each counted for its sensor."""
+        for reading in readings:
+            self._metrics.by_sensor.count(reading.sensor_id, reason.value)
+        return Refusal(reason, detail, retry_after=retry_after)
 
 
 async def _refuse(

@@ -9,6 +9,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from sensorflow import __version__
 from sensorflow.errors import Reason
 from sensorflow.metrics.board import Board
+from sensorflow.metrics.by_sensor import BySensor
 from sensorflow.metrics.instruments import (
     OTHER,
     Counter,
@@ -28,6 +29,8 @@ ROUTES: Final = (
     "/api/readings",
     "/ws/sensor_updates",
     "/api/stream",
+    "/api/sensors",
+    "/api/sensors/{sensor_id}",
     "/api/session",
     "/healthz",
     "/readyz",
@@ -77,6 +80,8 @@ class Metrics:
 
     def __init__(self, board: Board | None = None) -> None:
         sheet = Sheet(board or Board())
+        self.by_sensor = BySensor()
+        """For the ledger of each sensor; told by no metric, for sensors have no bound."""
         receipts = Counters(
             sheet,
             "sensorflow_receipts",
@@ -215,9 +220,11 @@ class Metrics:
         self._deliveries.inc(subscribers * len(payloads))
         self._delivered_bytes.inc(subscribers * sum(map(len, payloads)))
 
-    def refused(self, reason: Reason) -> None:
-        """Count one refusal."""
+    def refused(self, reason: Reason, sensor_id: str | None = None) -> None:
+        """Count one refusal, of a reading of this sensor where one is known."""
         self._refusals.labels(reason.value).inc()
+        if sensor_id is not None:
+            self.by_sensor.count(sensor_id, reason.value)
 
     def route(self, name: str) -> Route:
         """Where the requests of a route are counted."""

@@ -1,10 +1,11 @@
 """What every storage promises. `tests/contract/test_storage.py` holds each to it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 from uuid import UUID
 
 from sensorflow.readings import Outcome, Reading
+from sensorflow.sensors import Counts, Measured, Place, Sensor, State
 
 
 class Storage(Protocol):
@@ -48,6 +49,41 @@ class Storage(Protocol):
 
     async def oldest(self) -> int:
         """The id below which readings were removed; 1, or less than any, where none were."""
+
+    async def lead(self) -> int | None:
+        """The follower's cursor, if this process is the one that follows now.
+
+        `lead`, `measured`, `states`, `follow` and `count` must not overlap each other.
+        """
+
+    async def measured(self, after: int, limit: int) -> list[Measured]:
+        """What `after` finds, in the form that a follower needs."""
+
+    async def states(self, sensors: Sequence[int]) -> dict[int, State]:
+        """The states of those of the sensors that have one, as they are written."""
+
+    async def follow(self, after: int, until: int, states: Mapping[int, State]) -> bool:
+        """Write the states and move the follower's cursor, in one transaction.
+
+        False where the cursor is not at `after` any more: nothing was written. States change in
+        no other way, so those that were read while the cursor was at `after` are the written ones.
+        """
+
+    async def count(self, counts: Counts, token: UUID, settled: UUID | None) -> None:
+        """Add to the sensors' counts; a sensor that is not known yet is created.
+
+        After `StorageUnavailable` the same counts under the same `token` are added at most once;
+        `settled` is a token that will not be used again.
+        """
+
+    async def sensor(self, sensor_id: str) -> Sensor | None:
+        """Everything that is known of a sensor."""
+
+    async def sensors(self, limit: int, after: Place | None, containing: str) -> list[Sensor]:
+        """Up to `limit` sensors from the highest place down, below `after`.
+
+        Only those whose sensor_id holds `containing`.
+        """
 
     async def ping(self) -> None:
         """Return if the storage answers now, else raise `StorageUnavailable`."""

@@ -41,14 +41,19 @@ LATEST: Final = (
 )
 
 
-def as_json(names: Iterable[str]) -> str:
-    """Names as one JSON array, so that any number of them fits one prepared statement."""
-    return msgspec.json.encode(list(names)).decode()
+def as_json(values: Iterable[object]) -> str:
+    """Names or rows as one JSON array, so that any number of them fits one prepared statement."""
+    return msgspec.json.encode(list(values)).decode()
 
 
 def microseconds(moment: datetime) -> int:
     """The moment as it is stored."""
     return (moment - _EPOCH) // _MICROSECOND
+
+
+def moment(stored: int) -> datetime:
+    """What `microseconds` was made of."""
+    return _EPOCH + stored * _MICROSECOND
 
 
 def insert_rows(cursor: sqlite3.Cursor, insert: str, values: list[Any], columns: int) -> None:
@@ -109,9 +114,9 @@ def from_row(row: Iterable[Any]) -> Reading:
     return Reading(
         sensor_id,
         measurements,
-        _EPOCH + recorded_at * _MICROSECOND,
+        moment(recorded_at),
         Clock(clock),
-        _EPOCH + received_at * _MICROSECOND,
+        moment(received_at),
         client_ip,
         pk,
     )

@@ -8,7 +8,8 @@ import asyncio
 import contextlib
 import os
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
@@ -19,6 +20,8 @@ from sqlalchemy.exc import DBAPIError
 
 from sensorflow.errors import BatchRefused, StorageUnavailable
 from sensorflow.readings import Clock, Outcome, Reading, Stored
+from sensorflow.sensors import Counts, Measured, Place, Sensor, State
+from sensorflow.storage import sensors as of_sensors
 from sensorflow.storage.duplicates import compare
 from sensorflow.storage.folder import FILE_NAME, lock_data_dir
 from sensorflow.storage.ids import skip_sqlite_ids
@@ -126,6 +129,39 @@ class SqliteStorage:
 
     async def oldest(self) -> int:
         return await self._run(self._reader, self._oldest)
+
+    async def lead(self) -> int | None:
+        ((cursor,),) = await self._run(self._reader, self._rows, of_sensors.CURSOR, ())
+        return int(cursor)
+
+    async def measured(self, after: int, limit: int) -> list[Measured]:
+        rows = await self._run(self._reader, self._rows, of_sensors.MEASURED, (after, limit))
+        return of_sensors.measured(rows)
+
+    async def states(self, sensors: Sequence[int]) -> dict[int, State]:
+        parameters = (as_json(sensors),)
+        ((rows,),) = await self._run(self._reader, self._rows, of_sensors.STATES, parameters)
+        return of_sensors.states(rows)
+
+    async def follow(self, after: int, until: int, states: Mapping[int, State]) -> bool:
+        return await self._run(
+            self._writer, self._transaction, of_sensors.write_states, after, until, states
+        )
+
+    async def count(self, counts: Counts, token: UUID, settled: UUID | None) -> None:
+        # The tokens are of no use: what is unavailable has not been committed.
+        await self._run(
+            self._writer, self._transaction, of_sensors.write_counts, counts, datetime.now(UTC)
+        )
+
+    async def sensor(self, sensor_id: str) -> Sensor | None:
+        rows = await self._run(self._reader, self._rows, of_sensors.ONE, (sensor_id,))
+        return of_sensors.from_row(rows[0]) if rows else None
+
+    async def sensors(self, limit: int, after: Place | None, containing: str) -> list[Sensor]:
+        query, parameters = of_sensors.select_page(limit, after, containing)
+        rows = await self._run(self._reader, self._rows, query, parameters)
+        return [of_sensors.from_row(row) for row in rows]
 
     async def ping(self) -> None:
         await self._run(self._reader, self._select, "WHERE r.id = ?", (0,))
@@ -292,6 +328,24 @@ class SqliteStorage:
         with self._engine.connect() as connection:
             rows = connection.exec_driver_sql(SELECT_READINGS + tail, tuple(parameters))
             return [from_row(row) for row in rows]
+
+    def _rows(self, query: str, parameters: Sequence[object]) -> Sequence[Sequence[Any]]:
+        with self._engine.connect() as connection:
+            return connection.exec_driver_sql(query, tuple(parameters)).fetchall()
+
+    def _transaction(
+        self, write: Callable[[sqlite3.Cursor, *Arguments], T], *arguments: *Arguments
+    ) -> T:
+        cursor = self._writing
+        cursor.execute("BEGIN IMMEDIATE")
+        try:
+            result = write(cursor, *arguments)
+            cursor.execute("COMMIT")
+        except BaseException:
+            with contextlib.suppress(sqlite3.Error):
+                cursor.execute("ROLLBACK")
+            raise
+        return result
 
     def _close(self) -> None:
         self._writer.join()

@@ -88,3 +88,31 @@ partitions = Table(
     info=_POSTGRESQL,
 )
 """The partitions of `readings`: ids from `lower` to below `upper`. The rest is set once full."""
+
+followers = Table(
+    "followers",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("cursor", BigInteger, nullable=False),
+)
+"""How far the stream was followed: what is made of it is written with the cursor."""
+
+sensor_states = Table(
+    "sensor_states",
+    metadata,
+    Column("sensor", BigInteger, primary_key=True, autoincrement=False),
+    Column("stored", BigInteger, nullable=False),
+    Column("last_id", BigInteger, nullable=False),
+    Column("last_seen", _Time, nullable=False),
+    Column("latest", JSONB().with_variant(Text(), "sqlite"), nullable=False),
+)
+"""What a sensor's readings come to. Apart from `sensors`, whose rows ingest locks."""
+
+sensor_counts = Table(
+    "sensor_counts",
+    metadata,
+    Column("sensor", BigInteger, primary_key=True, autoincrement=False),
+    Column("outcome", String(64), primary_key=True),
+    Column("readings", BigInteger, nullable=False),
+)
+"""How many readings of a sensor became something else than a row of their own."""

@@ -19,6 +19,7 @@ from sensorflow.web.health import CheckHealth, add_health
 from sensorflow.web.openapi import describe
 from sensorflow.web.page import add_page
 from sensorflow.web.problems import problem
+from sensorflow.web.sensors import KnowsSensors, add_sensors
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -28,7 +29,13 @@ _REASONS: Final = {
 }
 
 
-def create_api(gate: Gate, metrics: Metrics, check: CheckHealth, lifespan: Lifespan) -> FastAPI:
+def create_api(
+    gate: Gate,
+    metrics: Metrics,
+    check: CheckHealth,
+    storage: KnowsSensors,
+    lifespan: Lifespan,
+) -> FastAPI:
     """FastAPI's part of the edge."""
     app = FastAPI(
         title="SensorFlow Server",
@@ -41,6 +48,7 @@ def create_api(gate: Gate, metrics: Metrics, check: CheckHealth, lifespan: Lifes
     _add_problems(app, metrics)
     add_health(app, gate, check)
     _add_sessions(app, gate)
+    add_sensors(app, gate, storage)
 
     @app.get("/metrics", tags=["operation"], summary="Counters in Prometheus' text format")
     async def metrics_text(_: Annotated[None, Depends(_reader(gate))]) -> Response:

@@ -80,7 +80,7 @@ def _name(scope: asgi.Scope) -> str:
     """The route that FastAPI's part has found, as it is declared."""
     route = scope.get("route")
     name: str = route.path if route is not None else scope.get("root_path", "")
-    return name
+    return name.replace(":path}", "}")
 
 
 def _noting_status(scope: asgi.Scope, send: asgi.Send) -> asgi.Send:

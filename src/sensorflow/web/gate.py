@@ -70,18 +70,21 @@ class Gate:
             f"The API key is wrong; compare it with the server's {VARIABLES[needed]}.",
         )
 
-    def require_reader(self, scope: asgi.Scope, headers: Mapping[bytes, bytes]) -> bytes:
+    def require_reader(
+        self, scope: asgi.Scope, headers: Mapping[bytes, bytes], *, url_key: bool = True
+    ) -> bytes:
         """Let through who may read: by key, or by a browser session of our own origin.
 
         Returns what identifies the holder; a session's holder is the read key it stands for.
+        Without `url_key` a key counts in a header only.
         """
         has_key = (
             b"x-api-key" in headers
             or b"authorization" in headers
-            or b"api-key" in scope["query_string"]
+            or (url_key and b"api-key" in scope["query_string"])
         )
         if has_key or not self.has_session(headers):
-            return self.require(scope, Scope.READ, headers, url_key=True)
+            return self.require(scope, Scope.READ, headers, url_key=url_key)
         if not _own_origin(headers):
             raise Refusal(
                 Reason.FOREIGN_ORIGIN,

@@ -127,7 +127,7 @@ class ReadingsEndpoint(IngestRoute):
 
     def _count(self, refusals: Sequence[Refusal]) -> None:
         for refusal in refusals:
-            self._metrics.refused(refusal.reason)
+            self._metrics.refused(refusal.reason, refusal.sensor_id)
 
 
 def _told_of(index: int, answer: Answer) -> dict[str, Any]:

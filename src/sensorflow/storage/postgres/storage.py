@@ -1,7 +1,7 @@
 """PostgreSQL as the storage: one session writes, a small pool reads."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 from uuid import UUID, uuid4
@@ -15,7 +15,9 @@ from sqlalchemy.pool import NullPool
 
 from sensorflow.errors import StorageUnavailable
 from sensorflow.readings import Outcome, Reading
+from sensorflow.sensors import Counts, Measured, Place, Sensor, State
 from sensorflow.storage.migrations import HEAD, upgrade
+from sensorflow.storage.postgres import sensors as of_sensors
 from sensorflow.storage.postgres.connection import connect, limited, parse, translated
 from sensorflow.storage.postgres.restored import skip_ids
 from sensorflow.storage.postgres.rows import SELECT_LATEST, SELECT_READINGS, from_row
@@ -57,6 +59,7 @@ class PostgresStorage:
         event.listen(self._engine.sync_engine, "checkout", _refuse_ended)
         self._readers: WeakSet[Connection] = WeakSet()
         self._session: Session | None = None
+        self._following: of_sensors.FollowingSession | None = None
         self._warned = False
         self._on_lost: Callable[[StorageUnavailable], None] = lambda _: None
 
@@ -125,6 +128,29 @@ class PostgresStorage:
             found = await connection.exec_driver_sql("SELECT min(lower) FROM partitions")
             return int(found.scalar() or 1)
 
+    async def lead(self) -> int | None:
+        return await (await self._follower()).lead()
+
+    async def measured(self, after: int, limit: int) -> list[Measured]:
+        return await self._leader().measured(after, limit)
+
+    async def states(self, sensors: Sequence[int]) -> dict[int, State]:
+        return await self._leader().states(sensors)
+
+    async def follow(self, after: int, until: int, states: Mapping[int, State]) -> bool:
+        return await self._leader().follow(after, until, states)
+
+    async def count(self, counts: Counts, token: UUID, settled: UUID | None) -> None:
+        await (await self._follower()).count(counts, token, settled)
+
+    async def sensor(self, sensor_id: str) -> Sensor | None:
+        rows = await self._rows(of_sensors.ONE, (sensor_id,))
+        return of_sensors.from_row(rows[0]) if rows else None
+
+    async def sensors(self, limit: int, after: Place | None, containing: str) -> list[Sensor]:
+        rows = await self._rows(*of_sensors.select_page(limit, after, containing))
+        return [of_sensors.from_row(row) for row in rows]
+
     async def ping(self) -> None:
         if self._session is None:
             raise StorageUnavailable("the database is not connected")
@@ -136,6 +162,8 @@ class PostgresStorage:
 
     async def close(self) -> None:
         self._drop()
+        if self._following is not None:
+            self._following.end()
         # Not asked to end: a server that hangs would not answer.
         for reader in self._readers:
             reader.terminate()
@@ -178,9 +206,23 @@ class PostgresStorage:
             own.terminate()
 
     async def _select(self, query: str, parameters: Sequence[object]) -> list[Reading]:
+        return [from_row(row) for row in await self._rows(query, parameters)]
+
+    async def _rows(self, query: str, parameters: Sequence[object]) -> Sequence[Sequence[Any]]:
         async with self._reading() as connection:
-            rows = await connection.exec_driver_sql(query, tuple(parameters))
-            return [from_row(row) for row in rows]
+            return (await connection.exec_driver_sql(query, tuple(parameters))).fetchall()
+
+    async def _follower(self) -> of_sensors.FollowingSession:
+        """A session that works, as far as anybody knows; another one does not lead yet."""
+        if self._following is None or self._following.ended:
+            self._following = await of_sensors.FollowingSession.open(self.address)
+        return self._following
+
+    def _leader(self) -> of_sensors.FollowingSession:
+        """The session that was elected, and no other: it reads while it holds the lock."""
+        if self._following is None or not self._following.elected:
+            raise StorageUnavailable(ENDED)
+        return self._following
 
     @asynccontextmanager
     async def _reading(self) -> AsyncIterator[AsyncConnection]:

@@ -1,0 +1,1 @@
+"""What the stream of readings comes to: followed once, written down, never on the way in."""

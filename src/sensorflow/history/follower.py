@@ -1,0 +1,126 @@
+"""The follower: one of all workers reads the stream after its own cursor, and sums it up.
+
+What it makes of a page is written together with the cursor in one transaction, so a crash at any
+moment neither loses a reading nor counts one twice, and late readings are right by construction.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Final, Protocol
+
+import structlog
+
+from sensorflow.errors import StorageUnavailable
+from sensorflow.history.ledger import Ledger
+from sensorflow.history.states import follow
+from sensorflow.sensors import Measured, State
+
+PAGE: Final = 1_000
+"""Readings followed in one transaction: a few milliseconds."""
+
+POLL_INTERVAL: Final = 1.0
+"""Seconds between two looks for more, once the end of the stream is reached."""
+
+LONGEST_PAUSE: Final = 5.0
+"""Seconds between two attempts while the database is away."""
+
+STATES_KEPT: Final = 10_000
+"""Sensors whose states are remembered: about 20 MB; those of others are read again."""
+
+CLOSE_TIMEOUT: Final = 3.0
+"""Seconds to write down the last counts at a stop."""
+
+log = structlog.get_logger()
+
+
+class Followed(Protocol):
+    """The storage, as the follower needs it; `storage.base.Storage` states the promise."""
+
+    async def lead(self) -> int | None: ...
+
+    async def measured(self, after: int, limit: int) -> list[Measured]: ...
+
+    async def states(self, sensors: Sequence[int]) -> dict[int, State]: ...
+
+    async def follow(self, after: int, until: int, states: Mapping[int, State]) -> bool: ...
+
+
+class Follower:
+    """The background task. It also has the ledger written down, on every worker."""
+
+    def __init__(self, storage: Followed, ledger: Ledger, page: int = PAGE) -> None:
+        self._storage = storage
+        self._ledger = ledger
+        self._page = page
+        self._states: dict[int, State] = {}
+        """As they are written at the cursor."""
+        self._cursor: int | None = None
+        self._stop = asyncio.Event()
+
+    async def run(self) -> None:
+        """Follow, and flush, until `stop`."""
+        reason = ""
+        pause = 0.0
+        while not self._stop.is_set():
+            try:
+                await self._ledger.flush_if_due()
+                more = await self.turn()
+                if reason:
+                    log.info("the readings are followed again")
+                reason, pause = "", 0.0 if more else POLL_INTERVAL
+            except StorageUnavailable as error:
+                self.forget()
+                if str(error) != reason:
+                    reason = str(error)
+                    log.warning("counts of sensors are put off", reason=reason)
+                pause = min(max(2 * pause, POLL_INTERVAL), LONGEST_PAUSE)
+            if pause:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._stop.wait(), pause)
+
+    def stop(self) -> None:
+        """End `run`."""
+        self._stop.set()
+
+    async def close(self) -> None:
+        """Write down the last counts. To be called when nothing is counted any more."""
+        with suppress(StorageUnavailable, TimeoutError):
+            async with asyncio.timeout(CLOSE_TIMEOUT):
+                await self._ledger.flush()
+
+    async def turn(self) -> bool:
+        """Follow one page, if this is the one that follows; tell whether more may wait.
+
+        Raises `StorageUnavailable`; then `forget` has to be called.
+        """
+        if self._cursor is None:
+            self._cursor = await self._storage.lead()
+            if self._cursor is None:
+                return False
+        page = await self._storage.measured(self._cursor, self._page)
+        if not page:
+            return False
+        touched = {reading.sensor for reading in page}
+        await self._know(touched)
+        follow(self._states, page)
+        until = page[-1].id
+        changed = {sensor: self._states[sensor] for sensor in touched}
+        if await self._storage.follow(self._cursor, until, changed):
+            self._cursor = until
+        else:
+            # Somebody else has followed meanwhile: what is remembered here is of no more use.
+            self.forget()
+        return len(page) == self._page
+
+    def forget(self) -> None:
+        """Begin anew with what is written: nobody knows whether the last page was."""
+        self._cursor = None
+        self._states.clear()
+
+    async def _know(self, sensors: set[int]) -> None:
+        missing = sensors - self._states.keys()
+        if len(self._states) + len(missing) > STATES_KEPT:
+            self._states = {n: self._states[n] for n in sensors & self._states.keys()}
+        if missing:
+            self._states |= await self._storage.states(sorted(missing))

@@ -1,0 +1,63 @@
+"""What is known of a sensor beside its readings: how many, when, the latest values."""
+
+from datetime import datetime
+from typing import Final, NamedTuple
+
+import msgspec
+
+DUPLICATE: Final = "duplicate"
+SPOOLED: Final = "spooled"
+"""What becomes of readings, where that is no refusal and leaves no row of its own.
+
+Refusals, conflicts among them, have the names of their reasons.
+"""
+
+Counts = dict[str, dict[str, int]]
+"""How many readings of each sensor, by its sensor_id, had which outcome."""
+
+Place = tuple[datetime, int]
+"""A sensor's place among all: when it was heard last, and its number."""
+
+
+class Measured(NamedTuple):
+    """A stored reading, as a follower of the stream needs it."""
+
+    id: int
+    sensor: int
+    """The sensor's number in the storage."""
+    recorded_at: datetime
+    received_at: datetime
+    measurements: dict[str, float]
+
+
+class Latest(msgspec.Struct, gc=False, frozen=True):
+    """A measurement's value with the newest `recorded_at`."""
+
+    value: float
+    recorded_at: datetime
+
+
+class State(msgspec.Struct, gc=False):
+    """What a sensor's stored readings come to."""
+
+    stored: int
+    last_id: int
+    last_seen: datetime
+    """The newest `received_at`."""
+    latest: dict[str, Latest]
+
+
+class Sensor(msgspec.Struct, gc=False, frozen=True):
+    """A sensor with everything that is known of it."""
+
+    number: int
+    sensor_id: str
+    first_seen: datetime
+    state: State | None
+    """None before its first stored reading has been followed."""
+    outcomes: dict[str, int]
+    """How many of its readings became something else than a row of their own."""
+
+    @property
+    def place(self) -> Place:
+        return (self.state.last_seen if self.state else self.first_seen, self.number)

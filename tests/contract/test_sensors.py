@@ -1,0 +1,203 @@
+"""What `storage.base.Storage` promises of sensors: followed, counted and told, on every backend."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+import pytest
+
+from sensorflow.errors import StorageUnavailable
+from sensorflow.readings import Reading
+from sensorflow.sensors import Counts, Latest, Measured, Place, Sensor, State
+from sensorflow.storage.base import Storage
+from sensorflow.storage.postgres.storage import PostgresStorage
+from tests.contract.conftest import TERMINATED, Database
+from tests.helpers import NOON, device_reading, server_reading
+
+HARD_NAMES = ['say "hi"', "back\\slash", "line/1?x=%20", "Küche 😀", "it's", "[1]", "null", "{}"]
+
+
+@pytest.fixture
+def sensors(any_storage: Storage) -> Storage:
+    return any_storage
+
+
+async def count(storage: Storage, counts: Counts) -> UUID:
+    token = uuid4()
+    await storage.count(counts, token, None)
+    return token
+
+
+async def known(storage: Storage, sensor_id: str) -> Sensor:
+    sensor = await storage.sensor(sensor_id)
+    assert sensor is not None
+    return sensor
+
+
+def state(stored: int, last_id: int, seconds: float = 0, **latest: float) -> State:
+    seen = NOON + timedelta(seconds=seconds)
+    return State(
+        stored, last_id, seen, {name: Latest(value, seen) for name, value in latest.items()}
+    )
+
+
+async def test_a_follower_begins_before_the_first_reading(sensors: Storage) -> None:
+    assert await sensors.lead() == 0
+    assert await sensors.measured(0, 10) == []
+    assert await sensors.states([1, 2]) == {}
+
+
+async def test_what_is_followed_is_what_is_stored(sensors: Storage) -> None:
+    sent: list[Reading] = [
+        device_reading("a", 1.25, temperature=0.1 + 0.2, co2=417.0),
+        device_reading("b", 2, humidity=5e-324),
+        device_reading("a", 3, pressure=1.7976931348623157e308, **{"flow.rate-1": -1.0}),
+    ]
+    await sensors.append(sent)
+    assert await sensors.lead() == 0
+    rows = await sensors.measured(0, 10)
+    numbers = {name: (await known(sensors, name)).number for name in "ab"}
+    assert rows == [
+        Measured(r.id or 0, numbers[r.sensor_id], r.recorded_at, r.received_at, r.measurements)
+        for r in sent
+    ]
+    assert await sensors.measured(rows[0].id, 1) == rows[1:2]
+
+
+async def test_states_come_back_as_they_were_written_and_move_the_cursor(sensors: Storage) -> None:
+    await sensors.append([server_reading("a"), server_reading("b")])
+    a, b = [(await known(sensors, name)).number for name in "ab"]
+    cursor = await sensors.lead()
+    assert cursor is not None
+    first = {
+        a: state(1, 1, 0.000001, temperature=0.1 + 0.2, **{"x.y-z": -5e-324}),
+        b: state(7, 2),
+    }
+    assert await sensors.follow(cursor, 2, first)
+    assert await sensors.lead() == 2
+    assert await sensors.states([a, b, 99]) == first
+    second = {a: state(2**40, 3, 5, humidity=1.7976931348623157e308)}
+    assert await sensors.follow(2, 3, second)
+    assert await sensors.states([a, b]) == first | second
+    assert (await known(sensors, "a")).state == second[a]
+
+
+async def test_who_follows_from_another_cursor_writes_nothing(sensors: Storage) -> None:
+    await sensors.append([server_reading("a")])
+    a = (await known(sensors, "a")).number
+    await sensors.lead()
+    assert await sensors.follow(0, 1, {a: state(1, 1)})
+    assert not await sensors.follow(0, 1, {a: state(2, 1)})
+    assert await sensors.lead() == 1
+    assert await sensors.states([a]) == {a: state(1, 1)}
+
+
+async def test_counts_add_up(sensors: Storage) -> None:
+    await sensors.append([server_reading("a")])
+    await count(sensors, {"a": {"duplicate": 2, "conflict": 1}})
+    await count(sensors, {"a": {"duplicate": 40, "clock_not_set": 5}})
+    sensor = await known(sensors, "a")
+    assert sensor.outcomes == {"duplicate": 42, "conflict": 1, "clock_not_set": 5}
+    assert sensor.state is None
+    assert sensor.first_seen == NOON
+
+
+async def test_who_has_only_been_refused_is_known_and_can_still_be_stored(sensors: Storage) -> None:
+    before = datetime.now(UTC)
+    await count(sensors, {"new": {"out_of_range": 1}})
+    sensor = await known(sensors, "new")
+    assert (sensor.state, sensor.outcomes) == (None, {"out_of_range": 1})
+    assert before - timedelta(minutes=1) < sensor.first_seen < before + timedelta(minutes=1)
+    await sensors.append([device_reading("new")])
+    await sensors.append([device_reading("new")])
+    (row,) = await sensors.after(0, 10)
+    assert row.sensor_id == "new"
+    assert (await known(sensors, "new")).number == sensor.number
+
+
+async def test_any_name_is_counted_and_found(sensors: Storage) -> None:
+    await count(sensors, {name: {"duplicate": n} for n, name in enumerate(HARD_NAMES, 1)})
+    await count(sensors, {name: {"duplicate": n} for n, name in enumerate(HARD_NAMES, 1)})
+    for n, name in enumerate(HARD_NAMES, 1):
+        assert (await known(sensors, name)).outcomes == {"duplicate": 2 * n}
+        assert name in [s.sensor_id for s in await sensors.sensors(10, None, name)]
+    assert await sensors.sensor("say") is None
+
+
+async def listed(storage: Storage, limit: int, containing: str = "") -> list[Sequence[str]]:
+    """The names on each page."""
+    pages: list[Sequence[str]] = []
+    after: Place | None = None
+    while page := await storage.sensors(limit, after, containing):
+        pages.append([sensor.sensor_id for sensor in page])
+        after = page[-1].place
+    return pages
+
+
+@pytest.mark.parametrize("limit", [1, 2, 100])
+async def test_sensors_are_listed_last_heard_first_each_once(sensors: Storage, limit: int) -> None:
+    names = ["a", "b", "c", "aa", "d"]
+    await sensors.append([server_reading(name) for name in names])
+    numbers = [(await known(sensors, name)).number for name in names]
+    await sensors.lead()
+    heard = dict(zip(numbers, [30, 10, 20, 20], strict=False))
+    assert await sensors.follow(0, 5, {n: state(1, 1, at) for n, at in heard.items()})
+    # Who is not followed yet counts as heard when it was first seen: at noon.
+    expected = ["a", "aa", "c", "b", "d"]
+    assert [name for page in await listed(sensors, limit) for name in page] == expected
+    assert all(len(page) <= limit for page in await listed(sensors, limit))
+    assert [name for page in await listed(sensors, limit, "a") for name in page] == ["a", "aa"]
+    assert await listed(sensors, limit, "%") == []
+
+
+async def test_only_one_leads_and_another_takes_over(
+    storage: PostgresStorage, database: Database
+) -> None:
+    other = PostgresStorage(database.url)
+    await other.start()
+    try:
+        await storage.append([server_reading("a")])
+        assert await storage.lead() == 0
+        assert await other.lead() is None
+        with pytest.raises(StorageUnavailable):
+            await other.measured(0, 10)
+        assert await storage.lead() == 0
+        database.execute(TERMINATED)
+        with pytest.raises(StorageUnavailable):
+            await storage.measured(0, 10)
+        # The session that took its place has to be elected, as any other.
+        await storage.count({"a": {"duplicate": 1}}, uuid4(), None)
+        with pytest.raises(StorageUnavailable):
+            await storage.measured(0, 10)
+        for _ in range(2):
+            if (cursor := await _lead(other)) is not None:
+                break
+        assert cursor == 0
+        assert await storage.lead() is None
+        assert len(await other.measured(0, 10)) == 1
+    finally:
+        await other.close()
+
+
+async def _lead(storage: PostgresStorage) -> int | None:
+    """Where the session was ended, the first attempt only tells so."""
+    try:
+        return await storage.lead()
+    except StorageUnavailable:
+        return None
+
+
+async def test_the_same_counts_under_the_same_token_count_once(storage: PostgresStorage) -> None:
+    first = await count(storage, {"a": {"duplicate": 1}})
+    await storage.count({"a": {"duplicate": 1}}, first, None)
+    assert (await known(storage, "a")).outcomes == {"duplicate": 1}
+    second = uuid4()
+    await storage.count({"a": {"duplicate": 1}}, second, first)
+    await storage.count({"a": {"duplicate": 1}}, second, first)
+    assert (await known(storage, "a")).outcomes == {"duplicate": 2}
+
+
+async def test_a_settled_token_is_forgotten(storage: PostgresStorage, database: Database) -> None:
+    first = await count(storage, {"a": {"duplicate": 1}})
+    await storage.count({"a": {"duplicate": 1}}, uuid4(), first)
+    assert database.count("commits") == 1

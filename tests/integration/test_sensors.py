@@ -1,0 +1,217 @@
+"""`GET /api/sensors` and `GET /api/sensors/{sensor_id}`, and that the ledger adds up."""
+
+import asyncio
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from sensorflow.errors import StorageUnavailable
+from sensorflow.history import follower, ledger
+from sensorflow.storage.sqlite import SqliteStorage
+from sensorflow.web.sensors import SensorInfo, SensorList
+from tests.integration.conftest import Running
+from tests.integration.test_readings import at, post
+from tests.servers import ADMIN_KEY, INGEST_KEY, READ_KEY
+
+READ = {"X-API-Key": READ_KEY}
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(follower, "POLL_INTERVAL", 0.01)
+    monkeypatch.setattr(ledger, "INTERVAL", 0.01)
+
+
+async def ask(app: Running, sensor_id: str) -> dict[str, Any]:
+    response = await app.http.get(f"/api/sensors/{quote(sensor_id, safe='')}", headers=READ)
+    assert response.status_code == 200, response.text
+    SensorInfo.model_validate_json(response.content, strict=True)
+    told: dict[str, Any] = response.json()
+    return told
+
+
+async def received(app: Running, sensor_id: str, count: int) -> dict[str, Any]:
+    """What is told of a sensor as soon as so many of its readings are counted."""
+    async with asyncio.timeout(10):
+        while True:
+            response = await app.http.get(f"/api/sensors/{quote(sensor_id, safe='')}", headers=READ)
+            if response.status_code == 200 and response.json()["counts"]["received"] >= count:
+                return await ask(app, sensor_id)
+            await asyncio.sleep(0.01)
+
+
+async def listed(app: Running, query: str = "") -> dict[str, Any]:
+    response = await app.http.get(f"/api/sensors{query}", headers=READ)
+    assert response.status_code == 200, response.text
+    SensorList.model_validate_json(response.content, strict=True)
+    told: dict[str, Any] = response.json()
+    return told
+
+
+async def test_a_sensor_is_told_with_its_latest_values(app: Running) -> None:
+    await post(app, [at(5, flow=1.5, co2=400), at(9, flow=2.5), at(7, flow=9.5, salt=0.1 + 0.2)])
+    told = await received(app, "line-1", 3)
+    assert told["latest"] == {
+        "flow": {"value": 2.5, "recorded_at": "2026-01-31T12:00:09Z"},
+        "co2": {"value": 400.0, "recorded_at": "2026-01-31T12:00:05Z"},
+        "salt": {"value": 0.1 + 0.2, "recorded_at": "2026-01-31T12:00:07Z"},
+    }
+    assert (told["sensor_id"], told["last_id"]) == ("line-1", 3)
+    assert told["first_seen"] == told["last_seen"]
+
+
+async def test_the_ledger_adds_up_to_what_was_sent(app: Running) -> None:
+    sent = [
+        *(at(n) for n in range(5)),
+        at(1),
+        at(2),
+        at(3, flow=-1),
+        {**at(4), "temperature": "warm"},
+        {**at(4), "recorded_at": "1999-01-01T00:00:00Z"},
+        {**at(4), "recorded_at": "1999-01-01T00:00:00Z"},
+        {"sensor_id": "line-1"},
+    ]
+    status, _ = await post(app, sent)
+    assert status == 201
+    # One by one: the same outcomes, by the other ways through the code.
+    assert (await post(app, at(1)))[0] == 200
+    assert (await post(app, at(3, flow=-1)))[0] == 409
+    assert (await post(app, {"flow": "x"}, "?sensor_id=line-1"))[0] == 422
+    assert (
+        await app.post({"sensor_id": "line-1", "humidity": 1, "pressure": 1})
+    ).status_code == 422
+    # Of nobody that is known: these count by reason only.
+    assert (await post(app, {"flow": 1}))[0] == 422
+    assert (await post(app, {"sensor_id": "", "flow": 1}))[0] == 422
+    assert (await post(app, b"{"))[0] == 400
+    told = await received(app, "line-1", 16)
+    assert told["counts"] == {
+        "received": 16,
+        "stored": 5,
+        "duplicate": 3,
+        "conflict": 2,
+        "refused": {"not_a_number": 1, "clock_not_set": 2, "missing_field": 3},
+        "spooled": 0,
+    }
+    assert [sensor["sensor_id"] for sensor in (await listed(app))["sensors"]] == ["line-1"]
+    assert app.refusals("missing_field") == 4
+    assert app.refusals("conflict") == 2
+
+
+async def test_who_was_only_ever_refused_is_told(app: Running) -> None:
+    await app.post({"sensor_id": "new", "temperature": 1, "humidity": 1})
+    told = await received(app, "new", 1)
+    assert (told["last_seen"], told["last_id"], told["latest"]) == (None, None, {})
+    assert told["counts"]["refused"] == {"missing_field": 1}
+
+
+@pytest.mark.parametrize("name", ["a/b", "Küche 😀", "50%", "a?b#c", " ", 'say "hi"'])
+async def test_any_sensor_id_can_be_asked_for(app: Running, name: str) -> None:
+    await post(app, {"sensor_id": name, "flow": 1})
+    assert (await received(app, name, 1))["sensor_id"] == name
+
+
+async def test_sensors_are_listed_in_pages_last_heard_first(app: Running) -> None:
+    for name in ("b", "a", "c", "aa"):
+        await post(app, {"sensor_id": name, "flow": 1})
+        await received(app, name, 1)
+    names = []
+    query = "?limit=3"
+    while True:
+        told = await listed(app, query)
+        names.append([sensor["sensor_id"] for sensor in told["sensors"]])
+        if told["next"] is None:
+            break
+        query = f"?limit=3&after={told['next']}"
+    assert names == [["aa", "c", "a"], ["b"]]
+    found = await listed(app, "?q=a")
+    assert [sensor["sensor_id"] for sensor in found["sensors"]] == ["aa", "a"]
+    assert (await listed(app, "?q=z")) == {"sensors": [], "next": None}
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "reason"),
+    [
+        ("?limit=0", 400, "bad_request"),
+        ("?limit=1001", 400, "bad_request"),
+        ("?limit=x", 400, "bad_request"),
+        ("?after=x", 422, "bad_cursor"),
+        ("?after=w6k", 422, "bad_cursor"),
+        ("?after=OTk5OTk5OTk5OTk5OTk5OTk5OTktMQ", 422, "bad_cursor"),
+        ("?after=OTk5OTk5OTk5OTk5OTk5OTktMQ", 200, None),
+        ("?q=%00", 422, "bad_sensor_id"),
+        ("?limit=1000", 200, None),
+    ],
+)
+async def test_parameters_have_bounds(
+    app: Running, query: str, status: int, reason: str | None
+) -> None:
+    response = await app.http.get(f"/api/sensors{query}", headers=READ)
+    assert response.status_code == status
+    assert response.json().get("reason") == reason
+
+
+async def test_an_unknown_sensor_is_a_problem(app: Running) -> None:
+    for path, status, reason in [
+        ("/api/sensors/nobody", 404, "sensor_unknown"),
+        ("/api/sensors/a%00b", 422, "bad_sensor_id"),
+        (f"/api/sensors/{'x' * 129}", 422, "bad_sensor_id"),
+        ("/api/sensors/", 422, "bad_sensor_id"),
+    ]:
+        response = await app.http.get(path, headers=READ)
+        assert (response.status_code, response.json()["reason"]) == (status, reason)
+        assert response.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("path", ["/api/sensors", "/api/sensors/a", "/api/sensors?limit=x"])
+async def test_only_who_may_read_is_told(app: Running, path: str) -> None:
+    assert (await app.http.get(path)).status_code == 401
+    together = "&" if "?" in path else "?"
+    assert (await app.http.get(f"{path}{together}api-key={READ_KEY}")).status_code == 401
+    for key in (INGEST_KEY, ADMIN_KEY):
+        assert (await app.http.get(path, headers={"X-API-Key": key})).status_code == 403
+
+
+async def test_a_session_of_our_own_page_may_read(app: Running) -> None:
+    response = await app.http.post("/api/session", headers=READ)
+    cookie = {"Cookie": response.headers["set-cookie"].partition(";")[0]}
+    app.http.cookies.clear()
+    own = {**cookie, "Sec-Fetch-Site": "same-origin"}
+    assert (await app.http.get("/api/sensors", headers=own)).status_code == 200
+    foreign = {**cookie, "Origin": "http://elsewhere.example"}
+    assert (await app.http.get("/api/sensors", headers=foreign)).status_code == 403
+
+
+async def test_without_a_database_the_answer_says_so(
+    app: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: object) -> None:
+        raise StorageUnavailable("it is gone")
+
+    monkeypatch.setattr(SqliteStorage, "sensor", away)
+    monkeypatch.setattr(SqliteStorage, "sensors", away)
+    for path in ("/api/sensors", "/api/sensors/a"):
+        response = await app.http.get(path, headers=READ)
+        assert (response.status_code, response.json()["reason"]) == (503, "storage_unavailable")
+        assert int(response.headers["retry-after"]) > 0
+
+
+async def test_the_routes_are_described(app: Running) -> None:
+    document = (await app.http.get("/openapi.json")).json()
+    listing = document["paths"]["/api/sensors"]["get"]
+    assert {parameter["name"] for parameter in listing["parameters"]} == {"limit", "after", "q"}
+    one = document["paths"]["/api/sensors/{sensor_id}"]["get"]
+    for route, model in ((listing, "SensorList"), (one, "SensorInfo")):
+        schema = route["responses"]["200"]["content"]["application/json"]["schema"]
+        assert schema == {"$ref": f"#/components/schemas/{model}"}
+        problem = route["responses"]["503"]["content"]["application/problem+json"]["schema"]
+        assert problem == {"$ref": "#/components/schemas/Problem"}
+    assert "404" in one["responses"]
+
+
+async def test_the_routes_count_by_their_names(app: Running) -> None:
+    await app.http.get("/api/sensors/a/b", headers=READ)
+    text = (await app.http.get("/metrics", headers=READ)).text
+    route = 'sensorflow_requests_total{route="/api/sensors/{sensor_id}",status="404"} 1.0'
+    assert route in text
