@@ -37,7 +37,7 @@ READING: Final[dict[str, Any]] = {
         },
         "age_ms": {
             **_NUMBER,
-            "description": "How many milliseconds ago it was measured, by a device without a clock.",
+            "description": "How many milliseconds ago it was measured, if the device has no clock.",
         },
     },
     "additionalProperties": {
