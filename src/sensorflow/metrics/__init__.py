@@ -26,6 +26,10 @@ from sensorflow.metrics.processes import Processes
 ROUTES: Final = (
     "/api/temperature_reading",
     "/api/readings",
+    "/write",
+    "/api/v2/write",
+    "/query",
+    "/ping",
     "/ws/sensor_updates",
     "/api/stream",
     "/api/session",
@@ -215,9 +219,9 @@ class Metrics:
         self._deliveries.inc(subscribers * len(payloads))
         self._delivered_bytes.inc(subscribers * sum(map(len, payloads)))
 
-    def refused(self, reason: Reason) -> None:
-        """Count one refusal."""
-        self._refusals.labels(reason.value).inc()
+    def refused(self, reason: Reason, count: int = 1) -> None:
+        """Count one refusal, or several alike."""
+        self._refusals.labels(reason.value).inc(count)
 
     def route(self, name: str) -> Route:
         """Where the requests of a route are counted."""
