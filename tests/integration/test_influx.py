@@ -133,14 +133,12 @@ KEYS: Sequence[tuple[str, dict[str, str]]] = [
 
 
 @on_both
-@pytest.mark.parametrize(("query", "headers"), KEYS)
-async def test_every_place_where_influxs_clients_put_the_key(
-    app: Running, route: str, query: str, headers: dict[str, str]
-) -> None:
-    response = await app.http.post(f"{route}?{query}", content=b"m,host=h x=1", headers=headers)
-    assert response.status_code == 204
-    asked = await app.http.get(f"/query?q=CREATE+DATABASE+a&{query}", headers=headers)
-    assert asked.status_code == 200
+async def test_every_place_where_influxs_clients_put_the_key(app: Running, route: str) -> None:
+    for query, headers in KEYS:
+        response = await app.http.post(f"{route}?{query}", content=b"m,host=h x=1", headers=headers)
+        assert response.status_code == 204, (query, headers)
+        asked = await app.http.get(f"/query?q=CREATE+DATABASE+a&{query}", headers=headers)
+        assert asked.status_code == 200, (query, headers)
 
 
 WRONG_KEYS: Sequence[tuple[str, dict[str, str], int]] = [
@@ -159,25 +157,25 @@ WRONG_KEYS: Sequence[tuple[str, dict[str, str], int]] = [
 
 
 @on_both
-@pytest.mark.parametrize(("query", "headers", "status"), WRONG_KEYS)
-async def test_a_wrong_key_is_told_in_the_peers_form(
-    app: Running, route: str, query: str, headers: dict[str, str], status: int
-) -> None:
-    response = await app.http.post(f"{route}?{query}", content=b"m,host=h x=1", headers=headers)
-    assert response.status_code == status
-    assert "key" in told(response, route)
-    if route == "/api/v2/write":
-        assert response.json()["code"] == {401: "unauthorized", 403: "forbidden"}[status]
-    assert ("www-authenticate" in response.headers) == (status == 401)
+async def test_a_wrong_key_is_told_in_the_peers_form(app: Running, route: str) -> None:
+    for query, headers, status in WRONG_KEYS:
+        response = await app.http.post(f"{route}?{query}", content=b"m,host=h x=1", headers=headers)
+        assert response.status_code == status, (query, headers)
+        assert "key" in told(response, route)
+        if route == "/api/v2/write":
+            assert response.json()["code"] == {401: "unauthorized", 403: "forbidden"}[status]
+        assert ("www-authenticate" in response.headers) == (status == 401)
 
 
-@pytest.mark.parametrize("headers", [{"Authorization": basic("u", INGEST_KEY)}, {}])
-async def test_these_ways_open_no_other_route(app: Running, headers: dict[str, str]) -> None:
+async def test_these_ways_open_no_other_route(app: Running) -> None:
     for route in ("/api/temperature_reading", "/api/readings"):
-        response = await app.http.post(
-            f"{route}?p={INGEST_KEY}", json={"sensor_id": "a", "x": 1}, headers=headers
-        )
-        assert (response.status_code, response.json()["reason"]) == (401, "key_missing")
+        for sent in (basic("u", INGEST_KEY), f"Token {INGEST_KEY}"):
+            response = await app.http.post(
+                f"{route}?p={INGEST_KEY}",
+                json={"sensor_id": "a", "x": 1},
+                headers={"Authorization": sent},
+            )
+            assert (response.status_code, response.json()["reason"]) == (401, "key_missing")
 
 
 @on_both
@@ -343,53 +341,47 @@ async def test_what_cannot_be_stored_now_is_to_be_sent_again(
     assert [frame["m.a"] for frame in await frames(app, 1)] == [1.0]
 
 
-@pytest.mark.parametrize("method", ["GET", "HEAD"])
-async def test_ping_needs_no_key(app: Running, method: str) -> None:
-    response = await app.http.request(method, "/ping")
-    assert (response.status_code, response.content) == (204, b"")
-    assert response.headers["x-influxdb-version"].startswith("1.8.0-sensorflow-")
+async def test_ping_needs_no_key(app: Running) -> None:
+    for method in ("GET", "HEAD"):
+        response = await app.http.request(method, "/ping")
+        assert (response.status_code, response.content) == (204, b"")
+        assert response.headers["x-influxdb-version"].startswith("1.8.0-sensorflow-")
     assert (await app.http.post("/ping")).headers["allow"] == "GET, HEAD"
 
 
 HEADERS = {"Authorization": basic("u", INGEST_KEY)}
 
 
-@pytest.mark.parametrize(
-    "statement",
-    [
+async def test_a_database_is_made_by_doing_nothing(app: Running) -> None:
+    for statement in (
         "CREATE DATABASE telegraf",
         'create database "a; b\\"c"',
         ' CREATE  DATABASE "x" WITH DURATION 1d REPLICATION 1 ; ',
-    ],
-)
-async def test_a_database_is_made_by_doing_nothing(app: Running, statement: str) -> None:
-    for response in (
-        await app.http.get("/query", params={"q": statement}, headers=HEADERS),
-        await app.http.post("/query", params={"q": statement}, headers=HEADERS),
-        await app.http.post("/query", data={"q": statement}, headers=HEADERS),
     ):
-        assert response.status_code == 200
-        assert response.json() == {"results": [{"statement_id": 0}]}
+        for response in (
+            await app.http.get("/query", params={"q": statement}, headers=HEADERS),
+            await app.http.post("/query", params={"q": statement}, headers=HEADERS),
+            await app.http.post("/query", data={"q": statement}, headers=HEADERS),
+        ):
+            assert response.status_code == 200, statement
+            assert response.json() == {"results": [{"statement_id": 0}]}
 
 
-@pytest.mark.parametrize(
-    "statement",
-    [
+async def test_no_other_query_is_served(app: Running) -> None:
+    for statement in (
         "SHOW DATABASES",
         "SELECT * FROM m",
         "CREATE DATABASE",
         "CREATE DATABASE a; DROP DATABASE a",
         'CREATE DATABASE "a" WITH x; SELECT 1',
         "",
-    ],
-)
-async def test_no_other_query_is_served(app: Running, statement: str) -> None:
-    for response in (
-        await app.http.get("/query", params={"q": statement}, headers=HEADERS),
-        await app.http.post("/query", data={"q": statement, "db": "x"}, headers=HEADERS),
     ):
-        assert response.status_code == 400
-        assert told(response, "/query").startswith("Queries are not served here")
+        for response in (
+            await app.http.get("/query", params={"q": statement}, headers=HEADERS),
+            await app.http.post("/query", data={"q": statement, "db": "x"}, headers=HEADERS),
+        ):
+            assert response.status_code == 400, statement
+            assert told(response, "/query").startswith("Queries are not served here")
 
 
 async def test_a_query_has_its_bounds_and_needs_the_key(app: Running) -> None:

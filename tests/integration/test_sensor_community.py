@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import pytest
-
 from tests.integration.conftest import Running
 from tests.integration.test_readings import NDJSON, counts, post
 
@@ -33,40 +31,32 @@ async def test_a_station_is_a_sensor(app: Running) -> None:
     assert registry.get_sample_value("sensorflow_ignored_fields_total") == 1  # software_version
 
 
-@pytest.mark.parametrize(
-    ("message", "query", "headers", "sensor"),
-    [
+async def test_who_it_is(app: Running) -> None:
+    sent: list[tuple[object, str, dict[str, str], str]] = [
         (MESSAGE, "?sensor_id=own", {"X-Sensor": "raspi-1"}, "raspi-1"),
         (MESSAGE, "?sensor_id=own", {"X-MAC-ID": "esp-f00d"}, "esp8266-12345"),
         ({**MESSAGE, "esp8266id": 12345}, "", {}, "esp8266-12345"),
         (of(("P1", "1")), "?sensor_id=own", {"X-MAC-ID": "esp-f00d"}, "esp-f00d"),
         (of(("P1", "1")), "?sensor_id=own", {"X-Sensor": ""}, "own"),
-    ],
-)
-async def test_who_it_is(
-    app: Running, message: object, query: str, headers: dict[str, str], sensor: str
-) -> None:
-    status, told = await post(app, message, query, **headers)
-    assert (status, told["sensor_id"]) == (201, sensor)
+    ]
+    for message, query, headers, sensor in sent:
+        status, told = await post(app, message, query, **headers)
+        assert (status, told["sensor_id"]) == (201, sensor)
 
 
-@pytest.mark.parametrize(
-    ("values", "measured"),
-    [
+async def test_the_known_measurements(app: Running) -> None:
+    names = ("temperature", "humidity", "pressure", "BME280_temperature")
+    sent: list[tuple[list[tuple[str, object]], list[float | None]]] = [
         ([("temperature", "1"), ("BME280_temperature", "2")], [1, None, None, 2]),
         ([("BME280_temperature", "2"), ("temperature", "1")], [1, None, None, 2]),
         ([("BMP_temperature", "3"), ("BME280_temperature", "2")], [3, None, None, 2]),
         ([("pressure", "99999")], [None, None, 999.99, None]),
         ([("BMP_pressure", 100000), ("HTU21D_humidity", "40")], [None, 40, 1000, None]),
-    ],
-)
-async def test_the_known_measurements(
-    app: Running, values: list[tuple[str, object]], measured: list[float | None]
-) -> None:
-    status, told = await post(app, of(*values), "?sensor_id=s")
-    assert status == 201
-    names = ("temperature", "humidity", "pressure", "BME280_temperature")
-    assert [told.get(name) for name in names] == measured
+    ]
+    for values, measured in sent:
+        status, told = await post(app, of(*values), "?sensor_id=s")
+        assert status == 201
+        assert [told.get(name) for name in names] == measured
 
 
 async def test_a_further_pressure_keeps_its_unit_and_its_name(app: Running) -> None:
@@ -75,9 +65,8 @@ async def test_a_further_pressure_keeps_its_unit_and_its_name(app: Running) -> N
     assert (told["pressure"], told["BMP_pressure"]) == (1000, 100001)
 
 
-@pytest.mark.parametrize(
-    ("message", "reason"),
-    [
+async def test_what_is_refused(app: Running) -> None:
+    for message, reason in (
         (of(("P1", "1")), "missing_field"),
         ({"esp8266id": "1", "sensordatavalues": []}, "missing_field"),
         ({"esp8266id": "1", "sensordatavalues": {}}, "wrong_shape"),
@@ -88,11 +77,9 @@ async def test_a_further_pressure_keeps_its_unit_and_its_name(app: Running) -> N
         ({"esp8266id": "\n", **of(("P1", "1"))}, "bad_sensor_id"),
         ({"esp8266id": "1", **of(("P 1", "1"))}, "bad_measurement_name"),
         ({"esp8266id": "1", **of(*((f"v{n}", n) for n in range(65)))}, "too_many_measurements"),
-    ],
-)
-async def test_what_is_refused(app: Running, message: object, reason: str) -> None:
-    status, told = await post(app, message)
-    assert (status, told["reason"]) == (422, reason)
+    ):
+        status, told = await post(app, message)
+        assert (status, told["reason"]) == (422, reason), message
 
 
 async def test_a_message_may_be_one_of_many(app: Running) -> None:
