@@ -287,6 +287,27 @@ async def test_bounds_are_told(app: Running, route: str) -> None:
     assert told(response, route).startswith("The precision must be ns")
 
 
+async def test_what_the_description_shows_is_taken(app: Running) -> None:
+    document = (await app.http.get("/openapi.json")).json()
+    for route in ROUTES:
+        described = document["paths"][route]["post"]
+        assert {"204", "400", "401", "403", "405", "413", "415", "429", "503"} <= set(
+            described["responses"]
+        )
+        assert {name for one in described["security"] for name in one} <= set(
+            document["components"]["securitySchemes"]
+        )
+        example = described["requestBody"]["content"]["text/plain"]["example"]
+        assert (await write(app, route, example, "")).status_code == 204
+    station = document["components"]["schemas"]["Station"]["example"]
+    taken = await app.http.post("/api/readings", json=station, headers={"X-API-Key": INGEST_KEY})
+    assert (taken.status_code, taken.json()["pressure"]) == (201, 1013.25)
+    for method in ("get", "post"):
+        assert "200" in document["paths"]["/query"][method]["responses"]
+    for method in ("get", "head"):
+        assert "204" in document["paths"]["/ping"][method]["responses"]
+
+
 @on_both
 async def test_only_post_writes(app: Running, route: str) -> None:
     response = await app.http.get(route)
