@@ -37,6 +37,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "WORKERS",
         "TRUSTED_PROXIES",
         "TIMEZONE",
+        "INFLUX_SENSOR_TAG",
         "MAX_WS_CONNECTIONS_PER_KEY",
         "LOG_LEVEL",
         "LOG_FORMAT",

@@ -37,6 +37,10 @@ from sensorflow.storage.sqlite import SqliteStorage
 from sensorflow.web.admission import Admission
 from sensorflow.web.api import create_api
 from sensorflow.web.edge import (
+    INFLUX_1_PATH,
+    INFLUX_2_PATH,
+    INFLUX_PING_PATH,
+    INFLUX_QUERY_PATH,
     INGEST_PATH,
     LIVE_PATH,
     READINGS_PATH,
@@ -52,6 +56,13 @@ from sensorflow.web.health import (
     Health,
     SpoolHealth,
     Status,
+)
+from sensorflow.web.influx import (
+    PingEndpoint,
+    QueryEndpoint,
+    WriteEndpoint,
+    error_of_v1,
+    error_of_v2,
 )
 from sensorflow.web.ingest import IngestEndpoint
 from sensorflow.web.live import LiveEndpoint
@@ -165,6 +176,14 @@ def create_app(
         direct={
             INGEST_PATH: IngestEndpoint(gate, backend.writer, metrics),
             READINGS_PATH: ReadingsEndpoint(gate, backend.writer, metrics),
+            INFLUX_1_PATH: WriteEndpoint(
+                gate, backend.writer, metrics, error_of_v1, settings.influx_sensor_tag
+            ),
+            INFLUX_2_PATH: WriteEndpoint(
+                gate, backend.writer, metrics, error_of_v2, settings.influx_sensor_tag
+            ),
+            INFLUX_QUERY_PATH: QueryEndpoint(gate, metrics, error_of_v1),
+            INFLUX_PING_PATH: PingEndpoint(gate, metrics, error_of_v1),
             STREAM_PATH: stream,
             LIVE_PATH: UpgradeRequired(metrics),
         },

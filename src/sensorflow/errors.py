@@ -12,6 +12,7 @@ class Reason(StrEnum):
     """The name of every refusal; the edge gives each a status, `/metrics` counts each."""
 
     NOT_JSON = "not_json"
+    NOT_LINE_PROTOCOL = "not_line_protocol"
     WRONG_SHAPE = "wrong_shape"
     MISSING_FIELD = "missing_field"
     NOT_A_NUMBER = "not_a_number"

@@ -138,6 +138,11 @@ class Settings(BaseSettings):
         description="Addresses and networks of proxies, separated by commas: what they say of "
         "whom they pass on is believed.",
     )
+    influx_sensor_tag: str | None = Field(
+        None,
+        description="The tag of Influx's lines that names the sensor, tried before `sensor_id`, "
+        "`sensor`, `device` and `host`.",
+    )
     data_dir: Annotated[Path, AfterValidator(Path.expanduser)] = Field(
         Path("./data"),
         description="Where the embedded database, the spool and the made keys are kept.",

@@ -1,13 +1,16 @@
-"""What system tests share: two workers, and a real browser."""
+"""What system tests share: one server on any database, two workers, and a real browser."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.async_api import Browser, async_playwright
 
-from tests.postgres import Postgres, shared
+from tests.postgres import VERSIONS, Postgres, shared
 from tests.requirements import require
+from tests.servers import Server, serving
 from tests.workers import Serve, Workers, clients
 
 CHROMIUM_OPTIONS = [
@@ -18,6 +21,28 @@ CHROMIUM_OPTIONS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+
+
+@dataclass
+class Backend:
+    """A running program, and its database, asked past it."""
+
+    server: Server
+    rows: Callable[[str], list[tuple[Any, ...]]]
+
+
+@pytest.fixture(params=["sqlite", *(f"postgresql-{version}" for version in VERSIONS)])
+def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
+    kind, _, version = request.param.partition("-")
+    if kind == "sqlite":
+        with serving(tmp_path) as server:
+            yield Backend(server, server.rows)
+        return
+    database = shared(version)
+    url = database.create_database()
+    with serving(tmp_path, DATABASE_URL=url) as server:
+        yield Backend(server, lambda sql: database.execute(sql, database=url))
+    database.drop_database(url)
 
 
 @pytest.fixture

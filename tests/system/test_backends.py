@@ -2,17 +2,14 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import pytest
 import websockets
 
 from tests.devices import send_pico
-from tests.postgres import VERSIONS, Postgres, shared
+from tests.postgres import Postgres
 from tests.servers import INGEST_KEY, READ_KEY, Server, http, serving
+from tests.system.conftest import Backend
 
 LONGEST = {
     "temperature": -1.2345678901234567e-308,
@@ -20,28 +17,6 @@ LONGEST = {
     "pressure": -1.2345678901234567e-308,
     "sensor_id": "x" * 64,
 }
-
-
-@dataclass
-class Backend:
-    """A running program, and its database, asked past it."""
-
-    server: Server
-    rows: Callable[[str], list[tuple[Any, ...]]]
-
-
-@pytest.fixture(params=["sqlite", *(f"postgresql-{version}" for version in VERSIONS)])
-def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
-    kind, _, version = request.param.partition("-")
-    if kind == "sqlite":
-        with serving(tmp_path) as server:
-            yield Backend(server, server.rows)
-        return
-    database = shared(version)
-    url = database.create_database()
-    with serving(tmp_path, DATABASE_URL=url) as server:
-        yield Backend(server, lambda sql: database.execute(sql, database=url))
-    database.drop_database(url)
 
 
 def post(server: Server, body: object) -> bytes:

@@ -173,7 +173,7 @@ def test_every_route_is_documented() -> None:
     for cell, key, _ in (row for row in rows(page("docs/api.md")) if len(row) == 3):
         if key != "Key" and "/" in cell:
             methods: list[str] = []
-            for part in re.findall(r"[A-Z]{3,}|/[a-z_./{}]*", cell):
+            for part in re.findall(r"[A-Z]{3,}|/[a-z0-9_./{}]*", cell):
                 if part.startswith("/"):
                     documented |= {(method, part) for method in methods}
                     methods = []

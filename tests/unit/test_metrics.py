@@ -19,7 +19,16 @@ from sensorflow.metrics import CLOSES, ROUTES, STATUSES, Metrics
 from sensorflow.metrics.board import Board
 from sensorflow.web import live, problems
 from sensorflow.web.api import create_api
-from sensorflow.web.edge import INGEST_PATH, LIVE_PATH, READINGS_PATH, STREAM_PATH
+from sensorflow.web.edge import (
+    INFLUX_1_PATH,
+    INFLUX_2_PATH,
+    INFLUX_PING_PATH,
+    INFLUX_QUERY_PATH,
+    INGEST_PATH,
+    LIVE_PATH,
+    READINGS_PATH,
+    STREAM_PATH,
+)
 from sensorflow.web.gate import Gate
 from sensorflow.web.health import Health, Status
 
@@ -42,6 +51,10 @@ def test_every_route_is_counted_by_its_name() -> None:
     declared = {route.path.replace(":path}", "}") for route in api.routes} | {
         INGEST_PATH,
         READINGS_PATH,
+        INFLUX_1_PATH,
+        INFLUX_2_PATH,
+        INFLUX_QUERY_PATH,
+        INFLUX_PING_PATH,
         LIVE_PATH,
         STREAM_PATH,
     }

@@ -114,6 +114,7 @@ class Committer:
             self._bus.committed(batch)
         self.announcing_took = perf_counter() - started
 
+
 def _own_rows(readings: Sequence[Reading], outcomes: Sequence[Outcome]) -> set[int]:
     """Where in a spooled batch a duplicate is one of the reading's own row.
 

@@ -23,6 +23,9 @@ RESERVED_NAMES: Final = frozenset(
 )
 """Names the server itself puts into receipts and frames; ignored when a device sends them."""
 
+OWN_NAMES: Final = RESERVED_NAMES | {"sensor_id", "recorded_at", "age_ms"}
+"""All names that stand for something else than a measurement."""
+
 # Stricter than float(): no "nan", no "1_000", no digits of other scripts.
 _NUMBER = re.compile(r"[ \t]*[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?[ \t]*")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
@@ -30,6 +33,11 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
 _SHOWN_LENGTH: Final = 40
 
 _decode = msgspec.json.Decoder().decode
+
+
+def is_name(name: str) -> bool:
+    """Whether a measurement may be called so."""
+    return _NAME.fullmatch(name) is not None
 
 
 def decode_object(body: bytes) -> dict[str, object]:
@@ -117,7 +125,7 @@ def _reading(
             number = _number(name, value)
             if number is None:
                 ignored += 1
-            elif _NAME.fullmatch(name) is None:
+            elif not is_name(name):
                 raise Refusal(
                     Reason.BAD_MEASUREMENT_NAME,
                     f"{_shown(name)} cannot name a measurement: use a letter or _ first, then up "

@@ -27,7 +27,26 @@ def device_time(value: object, received_at: datetime, shown: Callable[[object], 
     Returns it in UTC. Raises a `Refusal` for anything else, which `shown` puts into words, and for
     a clock that cannot be right.
     """
-    recorded_at = _parsed(value, shown)
+    return _plausible(_parsed(value, shown), received_at)
+
+
+def time_of_count(count: int, nanoseconds: int, received_at: datetime) -> datetime:
+    """What a count of units of so many nanoseconds since 1970 says, in whole microseconds.
+
+    Raises a `Refusal` for a clock that cannot be right.
+    """
+    try:
+        recorded_at = _EPOCH + timedelta(microseconds=count * nanoseconds // 1_000)
+    except OverflowError:
+        raise Refusal(
+            Reason.BAD_RECORDED_AT,
+            "The timestamp is beyond all years; it counts nanoseconds, or what precision= says.",
+            field="recorded_at",
+        ) from None
+    return _plausible(recorded_at, received_at)
+
+
+def _plausible(recorded_at: datetime, received_at: datetime) -> datetime:
     if recorded_at < EARLIEST_RECORDED_AT:
         raise Refusal(
             Reason.CLOCK_NOT_SET,

@@ -27,6 +27,10 @@ from sensorflow.metrics.processes import Processes
 ROUTES: Final = (
     "/api/temperature_reading",
     "/api/readings",
+    "/write",
+    "/api/v2/write",
+    "/query",
+    "/ping",
     "/ws/sensor_updates",
     "/api/stream",
     "/api/sensors",
@@ -220,9 +224,9 @@ class Metrics:
         self._deliveries.inc(subscribers * len(payloads))
         self._delivered_bytes.inc(subscribers * sum(map(len, payloads)))
 
-    def refused(self, reason: Reason, sensor_id: str | None = None) -> None:
-        """Count one refusal, of a reading of this sensor where one is known."""
-        self._refusals.labels(reason.value).inc()
+    def refused(self, reason: Reason, count: int = 1, *, sensor_id: str | None = None) -> None:
+        """Count one refusal, or several alike; one of a reading also for its sensor."""
+        self._refusals.labels(reason.value).inc(count)
         if sensor_id is not None:
             self.by_sensor.count(sensor_id, reason.value)
 

@@ -48,6 +48,6 @@ async def refuse(
     extra: Iterable[tuple[bytes, bytes]] = (),
 ) -> None:
     """Count a refusal and tell it, once: every refusal over HTTP leaves through here."""
-    metrics.refused(refusal.reason, refusal.sensor_id)
+    metrics.refused(refusal.reason, sensor_id=refusal.sensor_id)
     status, headers, body = problem(refusal)
     await respond(scope, send, status, [*headers, *extra], body)

@@ -15,6 +15,10 @@ LIVE_PATH = "/ws/sensor_updates"
 STREAM_PATH = "/api/stream"
 INGEST_PATH = "/api/temperature_reading"
 READINGS_PATH = "/api/readings"
+INFLUX_1_PATH = "/write"
+INFLUX_2_PATH = "/api/v2/write"
+INFLUX_QUERY_PATH = "/query"
+INFLUX_PING_PATH = "/ping"
 
 
 class Edge:

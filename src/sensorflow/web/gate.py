@@ -1,6 +1,7 @@
 """Who may do what: keys from the request, checked against the keyring."""
 
-from collections.abc import Mapping
+from base64 import b64decode
+from collections.abc import Collection, Mapping
 from math import ceil
 from typing import Final
 from urllib.parse import parse_qsl, urlsplit
@@ -38,9 +39,26 @@ class Gate:
         The key is taken from `X-API-Key`, else `Authorization: Bearer`, else, with `url_key`,
         from `?api-key=`.
         """
-        key = headers.get(b"x-api-key") or _bearer(headers)
+        key = headers.get(b"x-api-key") or _authorization(headers, b"bearer")
         if not key and url_key and scope["query_string"]:
             key = _query_key(scope["query_string"])
+        return self._check(scope, needed, key)
+
+    def require_of_influx(
+        self, scope: asgi.Scope, needed: Scope, headers: Mapping[bytes, bytes]
+    ) -> bytes:
+        """As `require`, with the key also where Influx's clients put a token or a password."""
+        key = (
+            headers.get(b"x-api-key")
+            or _authorization(headers, b"bearer")
+            or _authorization(headers, b"token")
+            or _password(headers)
+        )
+        if not key and scope["query_string"]:
+            key = _query_key(scope["query_string"], ("api-key", "p"))
+        return self._check(scope, needed, key)
+
+    def _check(self, scope: asgi.Scope, needed: Scope, key: bytes | None) -> bytes:
         address = asgi.client_address(scope) or ""
         if not key:
             raise Refusal(
@@ -104,14 +122,23 @@ class Gate:
         return self._sessions.issue()
 
 
-def _bearer(headers: Mapping[bytes, bytes]) -> bytes | None:
-    kind, _, key = headers.get(b"authorization", b"").partition(b" ")
-    return key.strip() if kind.lower() == b"bearer" else None
+def _authorization(headers: Mapping[bytes, bytes], wanted: bytes) -> bytes | None:
+    kind, _, sent = headers.get(b"authorization", b"").partition(b" ")
+    return sent.strip() if kind.lower() == wanted else None
 
 
-def _query_key(query: bytes) -> bytes | None:
+def _password(headers: Mapping[bytes, bytes]) -> bytes | None:
+    """That of basic authentication; whose it is does not matter."""
+    encoded = _authorization(headers, b"basic")
+    try:
+        return b64decode(encoded, validate=True).partition(b":")[2] if encoded else None
+    except ValueError:
+        return None
+
+
+def _query_key(query: bytes, names: Collection[str] = ("api-key",)) -> bytes | None:
     for name, value in parse_qsl(query.decode("latin-1"), encoding="latin-1"):
-        if name == "api-key":
+        if name in names:
             return value.encode("latin-1")
     return None
 

@@ -8,9 +8,27 @@ from fastapi.openapi.utils import get_openapi
 from sensorflow.ingest.bodies import MAX_READINGS, MAX_UNPACKED
 from sensorflow.readings import MAX_SENSOR_ID_LENGTH
 from sensorflow.web.admission import MAX_SENSORS
-from sensorflow.web.edge import INGEST_PATH, READINGS_PATH, STREAM_PATH
+from sensorflow.web.edge import (
+    INFLUX_1_PATH,
+    INFLUX_2_PATH,
+    INFLUX_PING_PATH,
+    INFLUX_QUERY_PATH,
+    INGEST_PATH,
+    READINGS_PATH,
+    STREAM_PATH,
+)
+from sensorflow.web.openapi_influx import SECURITY_SCHEMES, ping_route, query_route, write_route
 from sensorflow.web.problems import MEDIA_TYPE
-from sensorflow.web.schemas import COUNTS, PROBLEM, READING, RECEIPT, ref
+from sensorflow.web.schemas import (
+    COUNTS,
+    INFLUX_1_ERROR,
+    INFLUX_2_ERROR,
+    PROBLEM,
+    READING,
+    RECEIPT,
+    STATION,
+    ref,
+)
 
 DESCRIPTION: Final = """\
 Devices POST readings; each is committed to disk before it is acknowledged, and appears at once on
@@ -28,7 +46,7 @@ It closes with 1008 (wrong key, too many connections, a cursor or filter that ca
 events.
 
 **Errors** are `application/problem+json` (RFC 9457); `reason` names the refusal, `detail` says what
-to do.
+to do. On the routes of Influx's clients they have Influx's form.
 """
 
 _REFUSALS: Final = {
@@ -97,16 +115,29 @@ def _readings() -> dict[str, Any]:
         "summary": "Send one reading or many",
         "description": f"Up to {MAX_READINGS:,} readings in {MAX_UNPACKED // 2**20} MiB, which "
         "may be compressed with gzip. One object is answered with its receipt, an array or lines "
-        "with counts; the status is the best that happened.",
+        "with counts; the status is the best that happened. The message of a Sensor.Community "
+        "station is one reading.",
         "operationId": "readings",
         "security": [{"ApiKey": []}, {"Bearer": []}, {"QueryKey": []}],
-        "parameters": [_SENSOR_IN_ADDRESS],
+        "parameters": [
+            _SENSOR_IN_ADDRESS,
+            {
+                "name": "X-Sensor",
+                "in": "header",
+                "schema": {"type": "string"},
+                "description": "Who sends `sensordatavalues`.",
+            },
+        ],
         "requestBody": {
             "required": True,
             "content": {
                 "application/json": {
                     "schema": {
-                        "anyOf": [one, {"type": "array", "minItems": 1, "items": one}],
+                        "anyOf": [
+                            one,
+                            {"type": "array", "minItems": 1, "items": one},
+                            {"$ref": "#/components/schemas/Station"},
+                        ],
                     }
                 },
                 "application/x-ndjson": {"schema": {"type": "string"}},
@@ -195,16 +226,24 @@ def describe(app: FastAPI) -> dict[str, Any]:
             AnyReading={**READING, "required": ["sensor_id"], "minProperties": 2},
             Receipt=RECEIPT,
             Counts=COUNTS,
+            Station=STATION,
+            Influx1Error=INFLUX_1_ERROR,
+            Influx2Error=INFLUX_2_ERROR,
             Problem=PROBLEM,
         )
         components["securitySchemes"] = {
             "ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
             "Bearer": {"type": "http", "scheme": "bearer"},
             "QueryKey": {"type": "apiKey", "in": "query", "name": "api-key"},
+            **SECURITY_SCHEMES,
         }
         document["paths"] = {
             INGEST_PATH: {"post": _ingest()},
             READINGS_PATH: {"post": _readings()},
+            INFLUX_1_PATH: {"post": write_route(1, _SENSOR_IN_ADDRESS)},
+            INFLUX_2_PATH: {"post": write_route(2, _SENSOR_IN_ADDRESS)},
+            INFLUX_QUERY_PATH: {method: query_route(method) for method in ("get", "post")},
+            INFLUX_PING_PATH: {method: ping_route(method) for method in ("get", "head")},
             STREAM_PATH: {"get": _stream()},
             **document["paths"],
         }

@@ -10,6 +10,7 @@ MEDIA_TYPE: Final = "application/problem+json"
 
 _STATUS: Final = {
     Reason.NOT_JSON: (400, "Not JSON"),
+    Reason.NOT_LINE_PROTOCOL: (400, "Not line protocol"),
     Reason.WRONG_SHAPE: (422, "Not a reading"),
     Reason.MISSING_FIELD: (422, "Field missing"),
     Reason.NOT_A_NUMBER: (422, "Not a number"),
@@ -70,13 +71,18 @@ def problem(refusal: Refusal) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
         members["field"] = refusal.field
     members |= refusal.told
     body = msgspec.json.encode(members)
+    return status, headers_of(refusal, MEDIA_TYPE, body), body
+
+
+def headers_of(refusal: Refusal, media_type: str, body: bytes) -> list[tuple[bytes, bytes]]:
+    """The headers of a response that tells a refusal, whatever its body's form."""
     headers = [
-        (b"content-type", MEDIA_TYPE.encode()),
+        (b"content-type", media_type.encode()),
         (b"content-length", str(len(body)).encode()),
         (b"cache-control", b"no-store"),
     ]
-    if status == 401:
+    if status_of(refusal.reason) == 401:
         headers.append((b"www-authenticate", b'Bearer realm="sensorflow"'))
     if refusal.retry_after is not None:
         headers.append((b"retry-after", str(refusal.retry_after).encode()))
-    return status, headers, body
+    return headers

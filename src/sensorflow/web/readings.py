@@ -9,6 +9,8 @@ import msgspec
 from sensorflow.errors import Reason, Refusal
 from sensorflow.ingest import bodies, formats
 from sensorflow.ingest.receipts import Answer, Receipt, Status
+from sensorflow.ingest.sensor_community import VALUES, Names, station_reading
+from sensorflow.ingest.writer import Writer
 from sensorflow.readings import Reading
 from sensorflow.web import asgi
 from sensorflow.web.ingest import JSON, STATUS, IngestRoute, default_sensor, media_type, read_body
@@ -40,12 +42,18 @@ class ReadingsEndpoint(IngestRoute):
                 "or application/x-ndjson.",
             )
         sensor_id = default_sensor(scope["query_string"])
-        body = await self._body(headers, receive)
+        body = await read_unpacked(headers, receive)
         found = await (bodies.ndjson_objects(body) if kind in NDJSON else bodies.json_objects(body))
         now, client_ip = datetime.now(UTC), asgi.client_address(scope)
+
+        def reading_of(fields: Mapping[str, object]) -> tuple[Reading, int]:
+            if VALUES in fields:
+                names = Names(_text(headers, b"x-sensor"), _text(headers, b"x-mac-id"), sensor_id)
+                return station_reading(fields, now, client_ip, names)
+            return formats.reading_from_fields(fields, now, client_ip, sensor_id)
+
         if isinstance(found, dict):
-            reading, ignored = formats.reading_from_fields(found, now, client_ip, sensor_id)
-            return await self.store_one(reading, ignored)
+            return await self.store_one(*reading_of(found))
         if not found:
             raise Refusal(Reason.WRONG_SHAPE, "The body holds no reading.")
 
@@ -53,34 +61,17 @@ class ReadingsEndpoint(IngestRoute):
             if not isinstance(item, dict):
                 return item if isinstance(item, Refusal) else _NOT_AN_OBJECT
             try:
-                return formats.reading_from_fields(item, now, client_ip, sensor_id)
+                return reading_of(item)
             except Refusal as refusal:
                 return refusal
 
         checked = [one async for one in bodies.in_slices(check, found)]
         return await self._store(checked)
 
-    async def _body(self, headers: Mapping[bytes, bytes], receive: asgi.Receive) -> bytes:
-        encoding = headers.get(b"content-encoding", b"identity").strip().lower()
-        if encoding not in (b"identity", b"gzip"):
-            raise Refusal(
-                Reason.WRONG_CONTENT_ENCODING, "The body may be compressed with gzip only."
-            )
-        body = await read_body(headers, receive, bodies.MAX_UNPACKED, bodies.too_large)
-        return await bodies.unpacked(body) if encoding == b"gzip" else body
-
     async def _store(self, checked: Sequence[tuple[Reading, int] | Refusal]) -> tuple[int, bytes]:
-        """Have the readings committed, a part of them after another."""
+        """The response once all of them are safe or refused."""
         readings = [one[0] for one in checked if not isinstance(one, Refusal)]
-        stored: list[Answer] = []
-        for start in range(0, len(readings), SUBMITTED):
-            part = readings[start : start + SUBMITTED]
-            try:
-                stored += await self._writer.submit(part)
-            except Refusal as refusal:
-                # What was stored before stays stored, so each of the others is told.
-                stored += [refusal] * len(part)
-        left = iter(stored)
+        left = iter(await store_in_parts(self._writer, readings))
         answers = [one if isinstance(one, Refusal) else next(left) for one in checked]
         ignored = sum(
             one[1]
@@ -127,7 +118,34 @@ class ReadingsEndpoint(IngestRoute):
 
     def _count(self, refusals: Sequence[Refusal]) -> None:
         for refusal in refusals:
-            self._metrics.refused(refusal.reason, refusal.sensor_id)
+            self._metrics.refused(refusal.reason, sensor_id=refusal.sensor_id)
+
+
+async def read_unpacked(headers: Mapping[bytes, bytes], receive: asgi.Receive) -> bytes:
+    """The whole body, which may be gzip. Raises a `Refusal` for what is too large or none."""
+    encoding = headers.get(b"content-encoding", b"identity").strip().lower()
+    if encoding not in (b"identity", b"gzip"):
+        raise Refusal(Reason.WRONG_CONTENT_ENCODING, "The body may be compressed with gzip only.")
+    body = await read_body(headers, receive, bodies.MAX_UNPACKED, bodies.too_large)
+    return await bodies.unpacked(body) if encoding == b"gzip" else body
+
+
+async def store_in_parts(writer: Writer, readings: Sequence[Reading]) -> list[Answer]:
+    """Have one request's readings committed, a part of them after another."""
+    answers: list[Answer] = []
+    for start in range(0, len(readings), SUBMITTED):
+        part = readings[start : start + SUBMITTED]
+        try:
+            answers += await writer.submit(part)
+        except Refusal as refusal:
+            # What was stored before stays stored, so each of the others is told.
+            answers += [refusal] * len(part)
+    return answers
+
+
+def _text(headers: Mapping[bytes, bytes], name: bytes) -> str | None:
+    """A header's value; None where it is empty or absent."""
+    return headers.get(name, b"").decode("latin-1") or None
 
 
 def _told_of(index: int, answer: Answer) -> dict[str, Any]:

@@ -136,6 +136,49 @@ COUNTS: Final[dict[str, Any]] = {
 }
 
 
+STATION: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["sensordatavalues"],
+    "properties": {
+        "esp8266id": {"type": ["string", "integer"]},
+        "sensordatavalues": {
+            "type": "array",
+            "minItems": 1,
+            "maxItems": MAX_MEASUREMENTS,
+            "items": {
+                "type": "object",
+                "required": ["value_type", "value"],
+                "properties": {"value_type": {"type": "string"}, "value": _NUMBER},
+            },
+        },
+    },
+    "example": {
+        "esp8266id": "12345",
+        "software_version": "NRZ-2020-133",
+        "sensordatavalues": [
+            {"value_type": "SDS_P1", "value": "12.30"},
+            {"value_type": "BME280_temperature", "value": "21.50"},
+            {"value_type": "BME280_pressure", "value": "101325.00"},
+        ],
+    },
+}
+
+INFLUX_1_ERROR: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {"error": {"type": "string", "description": "What is wrong and what to do."}},
+}
+
+INFLUX_2_ERROR: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["code", "message"],
+    "properties": {
+        "code": {"type": "string"},
+        "message": {"type": "string", "description": "What is wrong and what to do."},
+    },
+}
+
+
 def ref(name: str, media_type: str = "application/json") -> dict[str, Any]:
     """A body that is one of the schemas."""
     return {"content": {media_type: {"schema": {"$ref": f"#/components/schemas/{name}"}}}}
