@@ -6,17 +6,20 @@ what disturbs a shared machine for seconds disturbs both halves of a round. The 
 round alternates. Afterwards the rows in the database are counted: as many as 201s, plus at most
 those requests that were under way when wrk stopped.
 
-On PostgreSQL there is a second peer, `peers/one_commit.py`: one row, one commit, in the same
-database server. Its ratio is measured in the same way, in rounds of its own.
+On PostgreSQL there are two more peers, each measured in the same way in rounds of its own:
+`peers/one_commit.py` (one row, one commit, in the same database server), and InfluxDB with one
+point a request, each flushed to the disk before it is answered.
 """
 
 import json
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from benchmarks.databases import DATABASES, Database
+from benchmarks.influx import influxdb
 from benchmarks.report import Row, compact, milliseconds, spread
 from benchmarks.server import (
     API_KEY,
@@ -37,6 +40,7 @@ CONNECTIONS: Final = {"sqlite": (64, 16), "postgresql": (64, 16, 256)}
 WARM_UP: Final = 1
 GOAL: Final = "0.75 × the empty app (set for PostgreSQL)"
 GOAL_ONE_COMMIT: Final = "20 × one row, one commit"
+GOAL_INFLUXDB: Final = "1 × InfluxDB"
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ class Load:
 
 
 def measure(database: str, seconds: int, rounds: int) -> list[Row]:
-    """One row for each number of connections; on PostgreSQL as many again beside the usual way."""
+    """One row for each number of connections; on PostgreSQL more, beside the other peers."""
     wrk = tool("wrk", "wrk")
     rows = []
     for connections in CONNECTIONS[database]:
@@ -61,6 +65,8 @@ def measure(database: str, seconds: int, rounds: int) -> list[Row]:
         for connections in CONNECTIONS[database][:2]:
             with scratch() as folder, DATABASES[database](folder) as made:
                 rows.append(_beside_one_commit(wrk, folder, made, connections, seconds, rounds))
+        with scratch() as folder, DATABASES[database](folder) as made:
+            rows.append(_beside_influxdb(wrk, folder, made, seconds, rounds))
     return rows
 
 
@@ -75,7 +81,7 @@ def _beside_empty(
         _, receipt = first_accepted(program)
         with empty_app(folder, len(receipt), problems) as empty:
             ours, limit = _alternate(
-                wrk, program, empty, database, connections, seconds, rounds, problems
+                wrk, program, _on(wrk, empty), database, connections, seconds, rounds, problems
             )
     problems += [f"empty app: {load.errors}" for load in limit if load.errors]
     return Row(
@@ -100,8 +106,9 @@ def _beside_one_commit(
         sensorflow(folder, problems, database.variables) as program,
         one_commit_app(folder, url, problems) as usual,
     ):
+        first_accepted(usual)
         ours, theirs = _alternate(
-            wrk, program, usual, database, connections, seconds, rounds, problems
+            wrk, program, _on(wrk, usual), database, connections, seconds, rounds, problems
         )
     return Row(
         name=f"P1 beside one row, one commit, {connections} connections",
@@ -116,25 +123,64 @@ def _beside_one_commit(
     )
 
 
+def _beside_influxdb(wrk: str, folder: Path, database: Database, seconds: int, rounds: int) -> Row:
+    connections = CONNECTIONS["postgresql"][0]
+    problems: list[str] = []
+    with (
+        sensorflow(folder, problems, database.variables) as program,
+        influxdb(folder, problems) as peer,
+    ):
+        path = peer.write_path
+
+        def load_peer(connections: int, seconds: int) -> Load:
+            before = peer.count("temperature", "reading")
+            load = _load(wrk, peer.running.port, connections, seconds, "line.lua", path)
+            stored = peer.count("temperature", "reading") - before
+            if not load.accepted <= stored <= load.accepted + connections:
+                problems.append(f"InfluxDB took {load.accepted} points and has {stored}")
+            return load
+
+        ours, theirs = _alternate(
+            wrk, program, load_peer, database, connections, seconds, rounds, problems
+        )
+    problems += [f"InfluxDB: {load.errors}" for load in theirs if load.errors]
+    return Row(
+        name=f"P1 beside InfluxDB 1.6, one point a request, {connections} connections",
+        ours=f"{compact([load.rate for load in ours])} readings/s",
+        beside=f"InfluxDB {compact([load.rate for load in theirs])} points/s",
+        ratio=spread([one.rate / other.rate for one, other in zip(ours, theirs, strict=True)]),
+        latency=f"{milliseconds([load.p50 for load in ours], [load.p99 for load in ours])}"
+        f" (InfluxDB {milliseconds([x.p50 for x in theirs], [x.p99 for x in theirs])})",
+        goal=GOAL_INFLUXDB,
+        checked="rows = answers, points = answers, no errors",
+        problems=problems,
+    )
+
+
+def _on(wrk: str, peer: Running) -> Callable[[int, int], Load]:
+    """Loads a peer that takes the same requests as the program."""
+    return lambda connections, seconds: _load(wrk, peer.port, connections, seconds)
+
+
 def _alternate(
     wrk: str,
     program: Running,
-    peer: Running,
+    load_peer: Callable[[int, int], Load],
     database: Database,
     connections: int,
     seconds: int,
     rounds: int,
     problems: list[str],
 ) -> tuple[list[Load], list[Load]]:
-    """Load the program and its peer in turn; both have had a warm-up."""
+    """Load the program and its peer in turn, after a warm-up."""
     ours: list[Load] = []
     theirs: list[Load] = []
-    for running in (program, peer):
-        first_accepted(running)
-        _load(wrk, running.port, connections, WARM_UP)
+    first_accepted(program)
+    _load(wrk, program.port, connections, WARM_UP)
+    load_peer(connections, WARM_UP)
     for number in range(rounds):
         if number % 2:
-            theirs.append(_load(wrk, peer.port, connections, seconds))
+            theirs.append(load_peer(connections, seconds))
         before = stored_rows(database.rows)
         load = _load(wrk, program.port, connections, seconds)
         ours.append(load)
@@ -142,15 +188,22 @@ def _alternate(
         if not load.accepted <= stored <= load.accepted + connections:
             problems.append(f"{load.accepted} readings were accepted, {stored} stored")
         if not number % 2:
-            theirs.append(_load(wrk, peer.port, connections, seconds))
+            theirs.append(load_peer(connections, seconds))
     problems += [f"round {i + 1}: {load.errors}" for i, load in enumerate(ours) if load.errors]
     return ours, theirs
 
 
-def _load(wrk: str, port: int, connections: int, seconds: int) -> Load:
+def _load(
+    wrk: str,
+    port: int,
+    connections: int,
+    seconds: int,
+    script: str = "single.lua",
+    path: str = "/api/temperature_reading",
+) -> Load:
     command = [wrk, "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s"]
-    command += ["-s", str(HERE / "tools" / "single.lua")]
-    command += [f"http://{HOST}:{port}/api/temperature_reading"]
+    command += ["-s", str(HERE / "tools" / script)]
+    command += [f"http://{HOST}:{port}{path}"]
     done = subprocess.run(
         command,
         env={"API_KEY": API_KEY},

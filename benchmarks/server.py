@@ -79,7 +79,7 @@ def sensorflow(
 
     Whatever it logs as a warning or worse, and an exit code other than 0, is added to `problems`.
     """
-    port = _free_port()
+    port = free_port()
     environment = {
         "PATH": os.environ.get("PATH", os.defpath),
         "HOST": HOST,
@@ -93,7 +93,7 @@ def sensorflow(
     program = Path(sys.executable).parent / "sensorflow"
     if not program.exists():
         raise MissingTool(f"{program.name} is not installed beside this Python; run make bench")
-    with _process([str(program), "serve"], port, folder, environment, problems) as running:
+    with started([str(program), "serve"], port, folder, environment, problems) as running:
         yield running
 
 
@@ -117,35 +117,40 @@ def nchan(folder: Path, problems: list[str]) -> Iterator[Running]:
     nginx = tool("nginx", "libnginx-mod-nchan")
     if not NCHAN.exists():
         raise MissingTool("nchan is missing; install it: apt-get install libnginx-mod-nchan")
-    port = _free_port()
+    port = free_port()
     text = (HERE / "peers" / "nchan.conf").read_text()
     config = folder / "nginx.conf"
     for name, value in {"MODULE": NCHAN, "FOLDER": folder, "PORT": port}.items():
         text = text.replace(f"@{name}@", str(value))
     config.write_text(text)
     command = [nginx, "-c", str(config), "-e", str(folder / "error.log")]
-    with _process(command, port, folder, {"PATH": os.defpath}, problems) as running:
+    with started(command, port, folder, {"PATH": os.defpath}, problems) as running:
         first_accepted(running, status=202)  # nobody subscribes yet
         yield running
 
 
 @contextmanager
 def _peer(name: str, folder: Path, problems: list[str], argument: str) -> Iterator[Running]:
-    port = _free_port()
+    port = free_port()
     command = [sys.executable, str(HERE / "peers" / name), str(port), argument]
     environment = {"PATH": os.environ.get("PATH", os.defpath)}
-    with _process(command, port, folder, environment, problems) as running:
+    with started(command, port, folder, environment, problems) as running:
         yield running
 
 
 @contextmanager
-def _process(
+def started(
     command: Sequence[str],
     port: int,
     folder: Path,
     environment: dict[str, str],
     problems: list[str],
 ) -> Iterator[Running]:
+    """A process that serves on `port`, ended in the end; its log is in `folder`.
+
+    `command` is a program with one argument, or an interpreter with what it runs. Every line of
+    the log that is no ordinary news is added to `problems`.
+    """
     name = Path(command[0] if len(command) == 2 else command[1]).name
     log = folder / f"{name}.log"
     with log.open("wb") as output:
@@ -198,7 +203,8 @@ def _complaints(log: Path) -> list[str]:
     return found[:5]
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that is free now."""
     with closing(socket.socket()) as probe:
         probe.bind((HOST, 0))
         port: int = probe.getsockname()[1]
