@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from sensorflow import __version__
+from sensorflow.cli.commands_db import db
 
 app = typer.Typer(
     name="sensorflow",
@@ -16,7 +17,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-db = typer.Typer(help="Look after the database.", no_args_is_help=True)
 keys = typer.Typer(help="Look after the API keys.", no_args_is_help=True)
 app.add_typer(db, name="db")
 app.add_typer(keys, name="keys")
@@ -216,42 +216,6 @@ def config() -> None:
     from sensorflow.cli.config import show_config
 
     show_config()
-
-
-@db.command()
-def upgrade() -> None:
-    """Bring the database's schema up to date, as `serve` does when it starts."""
-    from sensorflow.cli.db import upgrade_database
-
-    upgrade_database()
-
-
-@db.command()
-def backup(
-    file: Annotated[Path, typer.Argument(help="The copy; replaced if it is there.")],
-) -> None:
-    """Copy the embedded database to a file, also while the server runs."""
-    from sensorflow.cli.db import back_up
-
-    back_up(file)
-
-
-@db.command()
-def restore(
-    file: Annotated[Path, typer.Argument(help="A copy that `sensorflow db backup` has made.")],
-) -> None:
-    """Put a copy in the place of the embedded database. Stop the server before."""
-    from sensorflow.cli.db import restore as run
-
-    run(file)
-
-
-@db.command()
-def restored() -> None:
-    """After a restore by other means: have ids go on where none was ever given."""
-    from sensorflow.cli.db import move_ids_on
-
-    move_ids_on()
 
 
 @keys.command()
