@@ -116,3 +116,46 @@ sensor_counts = Table(
     Column("readings", BigInteger, nullable=False),
 )
 """How many readings of a sensor became something else than a row of their own."""
+
+measurements = Table(
+    "measurements",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", String(64), nullable=False, unique=True),
+)
+"""Names of measurements, each with the number that rollups know it by."""
+
+
+def _rollups(tier: str) -> Table:
+    return Table(
+        f"rollups_{tier}",
+        metadata,
+        Column("sensor", BigInteger, primary_key=True, autoincrement=False),
+        Column("measurement", Integer, primary_key=True, autoincrement=False),
+        Column("bucket", _Time, primary_key=True, autoincrement=False),
+        Column("count", BigInteger, nullable=False),
+        Column("sum", Double, nullable=False),
+        Column("minimum", Double, nullable=False),
+        Column("maximum", Double, nullable=False),
+        Column("first", Double, nullable=False),
+        Column("last", Double, nullable=False),
+        Column("first_at", _Time, nullable=False),
+        Column("last_at", _Time, nullable=False),
+        sqlite_with_rowid=False,
+    )
+
+
+rollups_minute = _rollups("minute")
+rollups_hour = _rollups("hour")
+rollups_day = _rollups("day")
+"""What all values of a sensor's measurement in a minute, an hour, a day of UTC come to."""
+
+tiers = Table(
+    "tiers",
+    metadata,
+    Column("name", String(16), primary_key=True),
+    Column("complete_from", _Time),
+)
+"""Of `raw` and the tiers of rollups: the time from which on nothing was removed, by recorded_at
+or by bucket. None where nothing ever was. Who removes rows moves it in the same transaction.
+"""
