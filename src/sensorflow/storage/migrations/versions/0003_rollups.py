@@ -35,9 +35,7 @@ def upgrade() -> None:
             sa.Column("last", sa.Double, nullable=False),
             sa.Column("first_at", time, nullable=False),
             sa.Column("last_at", time, nullable=False),
-            sa.PrimaryKeyConstraint(
-                "sensor", "measurement", "bucket", name=f"rollups_{tier}_pkey"
-            ),
+            sa.PrimaryKeyConstraint("sensor", "measurement", "bucket", name=f"rollups_{tier}_pkey"),
             # The rows of a series lie side by side.
             sqlite_with_rowid=False,
             # The newest buckets are written anew again and again: room for that on their pages.
