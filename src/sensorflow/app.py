@@ -1,39 +1,25 @@
 """The composition root: chooses the implementations, wires the rooms, owns what runs."""
 
-import asyncio
 import signal
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC
-from functools import partial
-from typing import Any
 
-import structlog
 from fastapi import FastAPI
 
-from sensorflow.bus.memory import MemoryBus
-from sensorflow.bus.postgres import PostgresBus
-from sensorflow.errors import StorageUnavailable
-from sensorflow.history.follower import Follower
-from sensorflow.history.ledger import Ledger
-from sensorflow.ingest.committer import Committer
-from sensorflow.ingest.database import Database
-from sensorflow.ingest.shelter import Shelter
-from sensorflow.ingest.spool import Spool
-from sensorflow.ingest.writer import Writer
+from sensorflow.backends import on_postgres, on_sqlite
+from sensorflow.background import Background
 from sensorflow.keys.keyring import VARIABLES, Keyring, Scope
 from sensorflow.keys.limits import ConnectionLimit, FailureLimit
 from sensorflow.keys.sessions import Sessions
 from sensorflow.keys.store import keep_keys, load_keys
 from sensorflow.live.catchup import CatchUp
 from sensorflow.live.hub import Hub
-from sensorflow.live.pages import Pages
 from sensorflow.metrics import Metrics
 from sensorflow.metrics.board import Board
-from sensorflow.readings import CommittedBatch, WireEncoder
+from sensorflow.readings import WireEncoder
 from sensorflow.settings import Settings
-from sensorflow.storage.sqlite import SqliteStorage
 from sensorflow.web.admission import Admission
 from sensorflow.web.api import create_api
 from sensorflow.web.edge import (
@@ -49,14 +35,6 @@ from sensorflow.web.edge import (
     UpgradeRequired,
 )
 from sensorflow.web.gate import Gate
-from sensorflow.web.health import (
-    BusHealth,
-    CheckHealth,
-    DatabaseHealth,
-    Health,
-    SpoolHealth,
-    Status,
-)
 from sensorflow.web.influx import (
     PingEndpoint,
     QueryEndpoint,
@@ -68,43 +46,7 @@ from sensorflow.web.ingest import IngestEndpoint
 from sensorflow.web.live import LiveEndpoint
 from sensorflow.web.proxies import Proxies
 from sensorflow.web.readings import ReadingsEndpoint
-from sensorflow.web.sensors import KnowsSensors
 from sensorflow.web.stream import StreamEndpoint
-
-log = structlog.get_logger()
-
-
-class Background:
-    """Named tasks that are meant to run until they are told to end.
-
-    One that ends by itself is a fault nobody could repair while running: it is logged, and
-    `on_failure` is called so that the process stops and is started anew.
-    """
-
-    def __init__(self, on_failure: Callable[[], None]) -> None:
-        self._on_failure = on_failure
-        self._tasks: dict[asyncio.Task[None], Callable[[], None]] = {}
-        self._stopping = False
-
-    def start(self, name: str, run: Coroutine[Any, Any, None], stop: Callable[[], None]) -> None:
-        """Run a task; `stop` asks it to finish."""
-        task = asyncio.create_task(run, name=name)
-        self._tasks[task] = stop
-        task.add_done_callback(self._ended)
-
-    async def stop(self) -> None:
-        """Ask every task to finish and wait until it has."""
-        self._stopping = True
-        for stop in self._tasks.values():
-            stop()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        if self._stopping:
-            return
-        error = None if task.cancelled() else task.exception()
-        log.critical("background task ended", task=task.get_name(), exc_info=error)
-        self._on_failure()
 
 
 @dataclass(frozen=True)
@@ -117,18 +59,6 @@ class Application:
     """Keys made just now: to be shown once, to nobody but the operator."""
     keep_made_keys: Callable[[], None]
     """Makes them last beyond this start; to be called when they have been shown."""
-
-
-@dataclass(frozen=True)
-class Backend:
-    """What depends on where readings are kept."""
-
-    writer: Writer
-    pages: Pages
-    check_health: CheckHealth
-    sensors: KnowsSensors
-    run: Callable[[Background], AbstractAsyncContextManager[None]]
-    """Starts from the disk up; stops from the edge down, so that nothing taken is left behind."""
 
 
 def create_app(
@@ -146,7 +76,7 @@ def create_app(
     metrics = Metrics(board)
     encode = WireEncoder(UTC if settings.timezone == "UTC" else settings.zone)
     hub = Hub(metrics)
-    on_backend = _on_sqlite if settings.database_url is None else _on_postgres
+    on_backend = on_sqlite if settings.database_url is None else on_postgres
     backend = on_backend(settings, hub, encode, metrics)
     made_keys: Mapping[Scope, str] = {}
     if keyring is None:
@@ -202,121 +132,3 @@ def given_keys(settings: Settings) -> dict[Scope, str]:
         for scope, variable in VARIABLES.items()
         if (key := getattr(settings, variable.lower())) is not None
     }
-
-
-def _on_sqlite(settings: Settings, hub: Hub, encode: WireEncoder, metrics: Metrics) -> Backend:
-    storage = SqliteStorage(settings.data_dir)
-    bus = MemoryBus()
-    writer = Writer(Committer(storage, bus, encode, metrics), metrics)
-    follower = Follower(storage, Ledger(storage, metrics.by_sensor))
-
-    async def check_health() -> Health:
-        try:
-            await storage.ping()
-        except StorageUnavailable:
-            return Health(Status.UNAVAILABLE)
-        return Health(Status.OK)
-
-    @asynccontextmanager
-    async def run(background: Background) -> AsyncIterator[None]:
-        try:
-            try:
-                await storage.start()
-                newest = await storage.newest()
-            except StorageUnavailable as error:
-                log.critical("the database cannot be used", error=str(error))
-                raise
-            hub.start(CommittedBatch([newest], [encode(newest)]) if newest is not None else None)
-            await bus.start(hub.publish)
-            background.start("writer", writer.run(), stop=writer.close)
-            background.start("follower", follower.run(), stop=follower.stop)
-            yield
-            await follower.close()
-            await bus.stop()
-        finally:
-            await storage.close()
-
-    return Backend(writer, Pages(storage, encode), check_health, storage, run)
-
-
-def _on_postgres(settings: Settings, hub: Hub, encode: WireEncoder, metrics: Metrics) -> Backend:
-    # Loaded here because whoever uses SQLite need not wait for the driver.
-    from sensorflow.storage.postgres.notices import listen
-    from sensorflow.storage.postgres.storage import PostgresStorage
-    from sensorflow.storage.postgres.upkeep import Upkeep
-
-    assert settings.database_url is not None
-    storage = PostgresStorage(settings.database_url)
-    bus = PostgresBus(storage.announcer, partial(listen, storage.address), storage.after, encode)
-    committer = Committer(storage, bus, encode, metrics)
-    spool = Spool(settings.data_dir / "spool", settings.spool_max_mb * 2**20)
-
-    async def connect() -> None:
-        await storage.start()
-        reached = bus.cursor
-        newest = await storage.newest()
-        last = newest.id or 0 if newest is not None else 0
-        if not bus.attached or last < reached:
-            hub.start(CommittedBatch([newest], [encode(newest)]) if newest is not None else None)
-        bus.attach(last, reached)
-
-    database = Database(connect, waiting=lambda: spool.readings)
-    shelter = Shelter(
-        spool,
-        database,
-        committer,
-        encode,
-        hub.publish_provisional,
-        settings.data_dir / "quarantine.ndjson",
-        metrics,
-    )
-    writer = Writer(committer, metrics, shelter)
-    database.on_return(writer.wake)
-    storage.on_lost(database.lost)
-    upkeep = Upkeep(storage.address, lambda: database.available)
-    follower = Follower(storage, Ledger(storage, metrics.by_sensor))
-    metrics.database_available.set_function(lambda: database.available)
-    metrics.bus_listening.set_function(lambda: bus.listening)
-
-    async def check_health() -> Health:
-        if database.available:
-            try:
-                await storage.ping()
-            except StorageUnavailable as error:
-                database.lost(error)
-        status = (
-            Status.OK
-            if database.available
-            else Status.UNAVAILABLE
-            if shelter.refuses
-            else Status.SPOOLING
-        )
-        return Health(
-            status,
-            DatabaseHealth(database.available, database.since),
-            SpoolHealth(
-                int(metrics.spooled_readings.total() or 0), int(metrics.spooled_bytes.total() or 0)
-            ),
-            BusHealth(bus.listening),
-        )
-
-    @asynccontextmanager
-    async def run(background: Background) -> AsyncIterator[None]:
-        try:
-            await bus.start(hub.publish)
-            await database.attempt()
-            background.start("database", database.run(), stop=database.stop)
-            background.start("listener", bus.listen(), stop=bus.end)
-            background.start("bus", bus.run(), stop=bus.end)
-            background.start("spool", shelter.run(writer.wake), stop=shelter.stop)
-            background.start("upkeep", upkeep.run(), stop=upkeep.stop)
-            background.start("writer", writer.run(), stop=writer.close)
-            background.start("follower", follower.run(), stop=follower.stop)
-            yield
-            await follower.close()
-            await bus.stop()
-        finally:
-            shelter.close()
-            await storage.close()
-
-    return Backend(writer, Pages(storage, encode), check_health, storage, run)

@@ -14,7 +14,8 @@ from typing import Protocol
 
 import pytest
 
-from sensorflow.app import Background, _on_postgres
+from sensorflow.backends import on_postgres
+from sensorflow.background import Background
 from sensorflow.bus.base import Bus
 from sensorflow.bus.memory import MemoryBus
 from sensorflow.bus.postgres import PostgresBus
@@ -338,7 +339,7 @@ async def test_what_others_commit_while_a_worker_reconnects_comes_once(
         hub = Hub(Metrics())
         screen = Screen()
         settings = Settings(data_dir=tmp_path, database_url=cluster.url)
-        backend = _on_postgres(settings, hub, ENCODE, Metrics())
+        backend = on_postgres(settings, hub, ENCODE, Metrics())
         background = Background(on_failure=lambda: None)
         ask = PostgresStorage.newest
         overtaken = asyncio.Event()
