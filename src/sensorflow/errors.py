@@ -37,6 +37,7 @@ class Reason(StrEnum):
     CURSOR_AHEAD = "cursor_ahead"
     TOO_MANY_SENSORS = "too_many_sensors"
 
+    BAD_RANGE = "bad_range"
     SENSOR_UNKNOWN = "sensor_unknown"
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"

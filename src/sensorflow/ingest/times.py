@@ -1,24 +1,16 @@
 """When a reading was measured, as devices say it."""
 
-import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-import msgspec
-
 from sensorflow.errors import Reason, Refusal
+from sensorflow.times import EPOCH, NoOffset, NotATime, from_count, from_text
 
 EARLIEST_RECORDED_AT: Final = datetime(2000, 1, 1, tzinfo=UTC)
 """Devices without a set clock report 1970 or a date near their firmware's build."""
 
 MAX_CLOCK_AHEAD: Final = timedelta(days=1)
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_COUNT: Final = re.compile(r"[0-9]{1,20}(?:\.[0-9]{1,20})?")
-
-# A count of seconds is of this century up to 1e11, the year 5138; and so on for the finer units.
-_UNITS: Final = ((1e11, 1.0), (1e14, 1e3), (1e17, 1e6), (1e20, 1e9))
 
 
 def device_time(value: object, received_at: datetime, shown: Callable[[object], str]) -> datetime:
@@ -36,7 +28,7 @@ def time_of_count(count: int, nanoseconds: int, received_at: datetime) -> dateti
     Raises a `Refusal` for a clock that cannot be right.
     """
     try:
-        recorded_at = _EPOCH + timedelta(microseconds=count * nanoseconds // 1_000)
+        recorded_at = EPOCH + timedelta(microseconds=count * nanoseconds // 1_000)
     except OverflowError:
         raise Refusal(
             Reason.BAD_RECORDED_AT,
@@ -74,7 +66,7 @@ def time_ago(age: float | None, received_at: datetime) -> datetime:
     try:
         measured_at = received_at - timedelta(milliseconds=age)
     except OverflowError:
-        measured_at = _EPOCH
+        measured_at = EPOCH
     if measured_at < EARLIEST_RECORDED_AT:
         raise Refusal(
             Reason.BAD_RECORDED_AT,
@@ -85,50 +77,27 @@ def time_ago(age: float | None, received_at: datetime) -> datetime:
 
 
 def _parsed(value: object, shown: Callable[[object], str]) -> datetime:
-    if type(value) in (int, float):
-        return _of_count(value, shown)  # type: ignore[arg-type]
-    if type(value) is not str:
+    try:
+        if type(value) in (int, float):
+            return from_count(value)  # type: ignore[arg-type]
+        if type(value) is str:
+            return from_text(value)
+    except NoOffset:
         raise Refusal(
             Reason.BAD_RECORDED_AT,
-            'recorded_at must be a string such as "2026-01-31T12:00:00Z", or Unix time; '
-            "leave it out if the device has no clock.",
+            "recorded_at has no UTC offset; end it with Z or an offset such as -03:00.",
             field="recorded_at",
-        )
-    if _COUNT.fullmatch(value):
-        return _of_count(float(value) if "." in value else int(value), shown)
-    try:
-        recorded_at = msgspec.convert(value, datetime)
-        if recorded_at.tzinfo is None:
-            raise Refusal(
-                Reason.BAD_RECORDED_AT,
-                "recorded_at has no UTC offset; end it with Z or an offset such as -03:00.",
-                field="recorded_at",
-            )
-        return recorded_at.astimezone(UTC)
-    except (msgspec.ValidationError, OverflowError):
-        raise _no_time(shown(value)) from None
-
-
-def _of_count(count: float, shown: Callable[[object], str]) -> datetime:
-    for bound, per_second in _UNITS:
-        if 0 <= count < bound:
-            # Whole microseconds first: a float has no room for the nanoseconds of today.
-            microseconds = (
-                count * 1_000_000 // int(per_second)
-                if type(count) is int
-                else round(count * (1e6 / per_second))
-            )
-            try:
-                return _EPOCH + timedelta(microseconds=microseconds)
-            except OverflowError:
-                break
-    raise _no_time(shown(count))
-
-
-def _no_time(shown: str) -> Refusal:
-    return Refusal(
+        ) from None
+    except NotATime:
+        raise Refusal(
+            Reason.BAD_RECORDED_AT,
+            f"recorded_at is no RFC 3339 time and no Unix time: {shown(value)}; "
+            'write it as "2026-01-31T12:00:00Z".',
+            field="recorded_at",
+        ) from None
+    raise Refusal(
         Reason.BAD_RECORDED_AT,
-        f"recorded_at is no RFC 3339 time and no Unix time: {shown}; "
-        'write it as "2026-01-31T12:00:00Z".',
+        'recorded_at must be a string such as "2026-01-31T12:00:00Z", or Unix time; '
+        "leave it out if the device has no clock.",
         field="recorded_at",
     )

@@ -33,6 +33,7 @@ _STATUS: Final = {
     Reason.BAD_CURSOR: (422, "Bad cursor"),
     Reason.CURSOR_AHEAD: (422, "Cursor ahead"),
     Reason.TOO_MANY_SENSORS: (422, "Too many sensors"),
+    Reason.BAD_RANGE: (422, "Bad range"),
     Reason.SENSOR_UNKNOWN: (404, "Sensor unknown"),
     Reason.NOT_FOUND: (404, "Not found"),
     Reason.METHOD_NOT_ALLOWED: (405, "Method not allowed"),
