@@ -199,7 +199,7 @@ async def test_more_sensors_than_are_kept_in_memory(tmp_path: Path) -> None:
         assert sorted((r.sensor_id, r.recorded_at.second) for r in kept) == sorted(
             (s, seconds) for s in "abcdefgh" for seconds in (0, 1)
         )
-        assert len(storage._sensors) <= 5
+        assert len(storage._appender._sensors) <= 5
     finally:
         await storage.close()
 

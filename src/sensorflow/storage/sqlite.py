@@ -14,53 +14,28 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
-import msgspec
 from sqlalchemy import URL, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
-from sensorflow.errors import BatchRefused, StorageUnavailable
-from sensorflow.readings import Clock, Outcome, Reading, Stored
+from sensorflow.errors import StorageUnavailable
+from sensorflow.readings import Outcome, Reading
 from sensorflow.sensors import Counts, Measured, Place, Sensor, State
 from sensorflow.storage import sensors as of_sensors
-from sensorflow.storage.duplicates import compare
+from sensorflow.storage.appending import SENSORS_KEPT, Appender
 from sensorflow.storage.folder import FILE_NAME, lock_data_dir
 from sensorflow.storage.ids import skip_sqlite_ids
 from sensorflow.storage.migrations import upgrade
 from sensorflow.storage.rows import (
-    INSERT_READINGS,
-    INSERT_SENSORS,
     LATEST,
     OF_SENSORS,
     OLDEST,
-    READING_COLUMNS,
-    ROWS_PER_STATEMENT,
     SELECT_READINGS,
     as_json,
     from_row,
-    insert_rows,
-    microseconds,
-    to_row,
 )
 from sensorflow.storage.thread import Arguments, OwnThread, T
 
-SENSORS_KEPT: Final = 100_000  # about 20 MB; a sensor beyond it costs a look-up
 _BUSY_TIMEOUT: Final = 1.0  # seconds; a reading waits for two commits, and never for 3 s
-
-# What a value can do wrong on its way into SQLite; everything else is SQLite's own trouble.
-_FAULTS_OF_THE_BATCH: Final = (
-    sqlite3.IntegrityError,
-    sqlite3.DataError,
-    sqlite3.InterfaceError,
-    sqlite3.ProgrammingError,
-    OverflowError,
-    UnicodeEncodeError,
-)
-
-
-class _Sensor(msgspec.Struct, gc=False):
-    id: int
-    latest: int
-    """No device's time of this sensor is newer, so anything newer cannot be a duplicate."""
 
 
 class SqliteStorage:
@@ -70,7 +45,7 @@ class SqliteStorage:
     """
 
     def __init__(self, data_dir: Path, sensors_kept: int = SENSORS_KEPT) -> None:
-        self._sensors_kept = sensors_kept
+        self._appender = Appender(sensors_kept)
         self._lock = lock_data_dir(data_dir)
         self._engine = create_engine(
             URL.create("sqlite+pysqlite", database=str(data_dir / FILE_NAME)),
@@ -82,8 +57,6 @@ class SqliteStorage:
         event.listen(self._engine, "connect", _configure)
         self._writer = OwnThread("sqlite-writer")
         self._reader = OwnThread("sqlite-reader")
-        self._sensors: dict[str, _Sensor] = {}
-        self._last_id = 0
         self._cursor: sqlite3.Cursor | None = None
         self._closed = False
         self._away = False
@@ -196,129 +169,23 @@ class SqliteStorage:
         pooled.detach()
         assert isinstance(driver, sqlite3.Connection)
         self._cursor = driver.cursor()
-        self._recover()
-
-    def _recover(self) -> None:
-        """Forget what a failed transaction may have left in memory."""
-        self._sensors.clear()
-        row = self._writing.execute(
-            "SELECT seq FROM sqlite_sequence WHERE name = 'readings'"
-        ).fetchone()
-        self._last_id = row[0] if row else 0
+        self._appender.recover(self._cursor)
 
     def _skip_ids(self) -> int:
         first = skip_sqlite_ids(self._writing)
-        self._last_id = first - 1
+        self._appender.last_id = first - 1
         return first
 
     def _probe(self) -> None:
         self._writing.execute("PRAGMA user_version = 0")
 
+    def _append(self, readings: Sequence[Reading]) -> list[Outcome]:
+        return self._appender.append(self._writing, readings)
+
     @property
     def _writing(self) -> sqlite3.Cursor:
         assert self._cursor is not None, "append before start"
         return self._cursor
-
-    def _append(self, readings: Sequence[Reading]) -> list[Outcome]:
-        cursor = self._writing
-        try:
-            return self._commit(cursor, readings)
-        except BaseException as error:
-            # A failed COMMIT or a full disk may have ended the transaction already.
-            with contextlib.suppress(sqlite3.Error):
-                cursor.execute("ROLLBACK")
-            for reading in readings:
-                reading.id = None
-            self._recover()
-            if isinstance(error, _FAULTS_OF_THE_BATCH):
-                raise BatchRefused(str(error)) from error
-            raise
-
-    def _commit(self, cursor: sqlite3.Cursor, readings: Sequence[Reading]) -> list[Outcome]:
-        in_transaction = self._know_sensors(cursor, readings)
-        outcomes, rows = self._judge(cursor, readings)
-        if len(rows) > ROWS_PER_STATEMENT * READING_COLUMNS and not in_transaction:
-            cursor.execute("BEGIN IMMEDIATE")
-            in_transaction = True
-        # A single INSERT commits by itself: two waits for the interpreter lock less.
-        insert_rows(cursor, INSERT_READINGS, rows, READING_COLUMNS)
-        if in_transaction:
-            cursor.execute("COMMIT")
-        self._last_id += len(rows) // READING_COLUMNS
-        return outcomes
-
-    def _judge(
-        self, cursor: sqlite3.Cursor, readings: Sequence[Reading]
-    ) -> tuple[list[Outcome], list[Any]]:
-        """The readings' outcomes, and the values of the rows to insert, one row after another."""
-        outcomes: list[Outcome] = []
-        rows: list[Any] = []
-        at_device_time: dict[tuple[int, int], list[Reading]] = {}
-        next_id = self._last_id + 1
-        for reading in readings:
-            sensor = self._sensors[reading.sensor_id]
-            recorded_at = microseconds(reading.recorded_at)
-            if reading.clock is Clock.DEVICE:
-                batched = at_device_time.setdefault((sensor.id, recorded_at), [])
-                if recorded_at > sensor.latest:
-                    sensor.latest = recorded_at
-                else:
-                    earlier = self._at_device_time(cursor, sensor.id, recorded_at)
-                    verdict = compare(reading, [*earlier, *batched])
-                    if verdict is not None:
-                        outcomes.append(verdict)
-                        continue
-                batched.append(reading)
-            reading.id = next_id
-            next_id += 1
-            rows += to_row(reading, sensor.id, recorded_at)
-            outcomes.append(Stored(reading))
-        return outcomes, rows
-
-    def _know_sensors(self, cursor: sqlite3.Cursor, readings: Sequence[Reading]) -> bool:
-        """Have every sensor of the batch in memory.
-
-        Those heard for the first time are created, in a transaction that the caller has to end:
-        then the answer is True.
-        """
-        known = self._sensors
-        missing: dict[str, int] = {}
-        for reading in readings:
-            if reading.sensor_id not in known and reading.sensor_id not in missing:
-                missing[reading.sensor_id] = microseconds(reading.received_at)
-        if not missing:
-            return False
-        if len(known) + len(missing) > self._sensors_kept:
-            wanted = {reading.sensor_id for reading in readings}
-            self._sensors = known = {name: known[name] for name in wanted & known.keys()}
-        for name, pk, latest in cursor.execute(
-            "SELECT sensor_id, id,"
-            " (SELECT max(recorded_at) FROM readings WHERE sensor = sensors.id)"
-            " FROM sensors WHERE sensor_id IN (SELECT value FROM json_each(?))",
-            (as_json(missing),),
-        ):
-            known[name] = _Sensor(pk, latest or 0)
-            del missing[name]
-        if not missing:
-            return False
-        cursor.execute("BEGIN IMMEDIATE")
-        insert_rows(cursor, INSERT_SENSORS, [x for pair in missing.items() for x in pair], 2)
-        for name, pk in cursor.execute(
-            "SELECT sensor_id, id FROM sensors WHERE sensor_id IN (SELECT value FROM json_each(?))",
-            (as_json(missing),),
-        ):
-            known[name] = _Sensor(pk, 0)
-        return True
-
-    def _at_device_time(
-        self, cursor: sqlite3.Cursor, sensor: int, recorded_at: int
-    ) -> list[Reading]:
-        rows = cursor.execute(
-            SELECT_READINGS
-            + "WHERE r.sensor = ? AND r.recorded_at = ? AND r.clock = ? ORDER BY r.id",
-            (sensor, recorded_at, Clock.DEVICE),
-        )
-        return [from_row(row) for row in rows]
 
     def _oldest(self) -> int:
         with self._engine.connect() as connection:
