@@ -6,8 +6,10 @@ from typing import Annotated, Any, Final
 
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
+from starlette.routing import Match, Route
 
 from sensorflow import __version__
 from sensorflow.errors import Reason, Refusal
@@ -18,7 +20,8 @@ from sensorflow.web.gate import SESSION_COOKIE, Gate
 from sensorflow.web.health import CheckHealth, add_health
 from sensorflow.web.openapi import describe
 from sensorflow.web.page import add_page
-from sensorflow.web.problems import problem
+from sensorflow.web.problems import MEDIA_TYPE, problem
+from sensorflow.web.schemas import KEY_IN_HEADER, ref, refusals
 from sensorflow.web.sensors import KnowsSensors, add_sensors
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
@@ -50,7 +53,14 @@ def create_api(
     _add_sessions(app, gate)
     add_sensors(app, gate, storage)
 
-    @app.get("/metrics", tags=["operation"], summary="Counters in Prometheus' text format")
+    @app.get(
+        "/metrics",
+        tags=["operation"],
+        summary="Counters in Prometheus' text format",
+        response_class=PlainTextResponse,
+        responses=refusals(),
+        openapi_extra={"security": KEY_IN_HEADER},
+    )
     async def metrics_text(_: Annotated[None, Depends(_reader(gate))]) -> Response:
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
@@ -71,6 +81,8 @@ def _add_sessions(app: FastAPI, gate: Gate) -> None:
         tags=["page"],
         status_code=204,
         summary="Sign a browser in with the read key",
+        responses=refusals(),
+        openapi_extra={"security": KEY_IN_HEADER},
     )
     async def sign_in(request: Request) -> Response:
         gate.require(request.scope, Scope.READ, dict(request.scope["headers"]), url_key=False)
@@ -86,7 +98,11 @@ def _add_sessions(app: FastAPI, gate: Gate) -> None:
         return response
 
     @app.get(
-        "/api/session", tags=["page"], status_code=204, summary="Whether this browser is signed in"
+        "/api/session",
+        tags=["page"],
+        status_code=204,
+        summary="Whether this browser is signed in",
+        responses={401: {"description": "It is not.", **ref("Problem", MEDIA_TYPE)}},
     )
     async def session(request: Request) -> Response:
         if not gate.has_session(dict(request.scope["headers"])):
@@ -115,11 +131,14 @@ def _add_problems(app: FastAPI, metrics: Metrics) -> None:
         return respond(error)
 
     @app.exception_handler(HTTPException)
-    async def http_error(_: Request, error: HTTPException) -> Response:
+    async def http_error(request: Request, error: HTTPException) -> Response:
         reason, detail = _REASONS.get(
             error.status_code, (Reason.BAD_REQUEST, f"The request is refused: {error.detail}.")
         )
-        return respond(Refusal(reason, detail), dict(error.headers or {}))
+        headers = dict(error.headers or {})
+        if reason is Reason.METHOD_NOT_ALLOWED:
+            headers["Allow"] = _allowed(app, request)
+        return respond(Refusal(reason, detail), headers)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> Response:
@@ -130,3 +149,12 @@ def _add_problems(app: FastAPI, metrics: Metrics) -> None:
     @app.exception_handler(Exception)
     async def unforeseen(_request: Request, _error: Exception) -> Response:
         return respond(Refusal(Reason.INTERNAL_ERROR, "The server failed; its log says why."))
+
+
+def _allowed(app: FastAPI, request: Request) -> str:
+    """The methods that a path takes, over all of its routes; the router knows the first only."""
+    methods: set[str] = set()
+    for route in app.routes:
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
+            methods |= route.methods or set()
+    return ", ".join(sorted(methods))

@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request, Response
 
 from sensorflow.keys.keyring import Scope
 from sensorflow.web.gate import Gate
+from sensorflow.web.schemas import refusals
 
 
 class Status(StrEnum):
@@ -69,7 +70,7 @@ def add_health(app: FastAPI, gate: Gate, check: CheckHealth) -> None:
         tags=["operation"],
         summary="Readings are taken now, by the database or by the spool",
         description="With the API_KEY_WS also the state of the database, the spool and the bus.",
-        responses={503: {"description": "They are refused."}},
+        responses={**refusals(), 503: {"description": "They are refused."}},
     )
     async def readyz(request: Request) -> Response:
         headers = dict(request.scope["headers"])

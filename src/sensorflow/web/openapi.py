@@ -200,8 +200,8 @@ def _stream() -> dict[str, Any]:
         ],
         "responses": {
             "200": {
-                "description": "The stream.",
-                "content": {"text/event-stream": {"schema": {"type": "string"}}},
+                "description": "The stream; the schema is that of an event.",
+                "content": {"text/event-stream": {"schema": _EVENT}},
             },
             **{
                 status: {"description": text, **ref("Problem", MEDIA_TYPE)}
@@ -209,6 +209,15 @@ def _stream() -> dict[str, Any]:
             },
         },
     }
+
+
+_EVENT: Final[dict[str, Any]] = {
+    "type": "object",
+    "properties": {
+        "id": {"type": "string", "description": "The cursor, from which to go on."},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    },
+}
 
 
 def describe(app: FastAPI) -> dict[str, Any]:
@@ -223,7 +232,7 @@ def describe(app: FastAPI) -> dict[str, Any]:
         components = document.setdefault("components", {})
         components.setdefault("schemas", {}).update(
             Reading=READING,
-            AnyReading={**READING, "required": ["sensor_id"], "minProperties": 2},
+            AnyReading={**READING, "required": [], "minProperties": 1},
             Receipt=RECEIPT,
             Counts=COUNTS,
             Station=STATION,

@@ -69,7 +69,6 @@ def write_route(version: int, sensor: dict[str, Any]) -> dict[str, Any]:
             sensor,
         ],
         "requestBody": {
-            "required": True,
             "content": {
                 "text/plain": {
                     "schema": {"type": "string"},
@@ -87,6 +86,8 @@ def write_route(version: int, sensor: dict[str, Any]) -> dict[str, Any]:
 
 def query_route(method: str) -> dict[str, Any]:
     """`/query`, which answers `CREATE DATABASE` only."""
+    in_body = {"type": "object", "properties": {"q": {"type": "string"}}}
+    body = {"requestBody": {"content": {"application/x-www-form-urlencoded": {"schema": in_body}}}}
     return {
         "tags": ["influx"],
         "summary": "Have a database made, as clients do before they write",
@@ -96,6 +97,7 @@ def query_route(method: str) -> dict[str, Any]:
         "parameters": [
             {"name": "q", "in": "query", "schema": {"type": "string"}, "required": method == "get"}
         ],
+        **(body if method == "post" else {}),
         "responses": {
             "200": {
                 "description": "The empty result.",

@@ -3,21 +3,18 @@
 from typing import Any, Final
 
 from sensorflow.readings import MAX_MEASUREMENTS, MAX_SENSOR_ID_LENGTH
+from sensorflow.web.problems import MEDIA_TYPE
 from sensorflow.web.readings import MAX_TOLD
 
-_NUMBER: Final[dict[str, Any]] = {
-    "anyOf": [
-        {"type": "number"},
-        {
-            "type": "string",
-            "pattern": r"^[ \t]*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?[ \t]*$",
-        },
-    ],
+_NUMERIC: Final[dict[str, Any]] = {
+    "type": "string",
+    "pattern": r"^[ \t]*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?[ \t]*$",
 }
+_NUMBER: Final[dict[str, Any]] = {"anyOf": [{"type": "number"}, _NUMERIC]}
 
 READING: Final[dict[str, Any]] = {
     "type": "object",
-    "required": ["temperature", "humidity", "pressure", "sensor_id"],
+    "required": ["temperature", "humidity", "pressure"],
     "properties": {
         "temperature": {**_NUMBER, "description": "°C. A number, or a number as a string."},
         "humidity": {**_NUMBER, "description": "Relative humidity, %."},
@@ -26,7 +23,7 @@ READING: Final[dict[str, Any]] = {
             "type": "string",
             "minLength": 1,
             "maxLength": MAX_SENSOR_ID_LENGTH,
-            "description": "Who measured; no control characters.",
+            "description": "Who measured; no control characters. Needed if the address has none.",
         },
         "recorded_at": {
             "type": "string",
@@ -36,7 +33,7 @@ READING: Final[dict[str, Any]] = {
             "its retry.",
         },
         "age_ms": {
-            **_NUMBER,
+            "anyOf": [{"type": "number", "minimum": 0}, _NUMERIC],
             "description": "Milliseconds since it was measured, for devices without a clock.",
         },
     },
@@ -140,7 +137,10 @@ STATION: Final[dict[str, Any]] = {
     "type": "object",
     "required": ["sensordatavalues"],
     "properties": {
-        "esp8266id": {"type": ["string", "integer"]},
+        "esp8266id": {
+            "type": ["string", "integer"],
+            "description": "Who sends, where no header says so.",
+        },
         "sensordatavalues": {
             "type": "array",
             "minItems": 1,
@@ -182,3 +182,26 @@ INFLUX_2_ERROR: Final[dict[str, Any]] = {
 def ref(name: str, media_type: str = "application/json") -> dict[str, Any]:
     """A body that is one of the schemas."""
     return {"content": {media_type: {"schema": {"$ref": f"#/components/schemas/{name}"}}}}
+
+
+KEY_IN_HEADER: Final[list[dict[str, list[str]]]] = [{"ApiKey": []}, {"Bearer": []}]
+"""The `security` of a route that takes no key from the address."""
+
+_REFUSALS: Final = {
+    "400": "A parameter is no number, or out of bounds.",
+    "401": "The key is missing or wrong.",
+    "403": "The key is known, but not for this; or a session of another origin.",
+    "404": "No such sensor was heard.",
+    "422": "A parameter cannot be right.",
+    "429": "Too many wrong keys came from this address.",
+    "503": "The database is away; ask again after Retry-After seconds.",
+}
+
+
+def refusals(*statuses: str) -> dict[int | str, dict[str, Any]]:
+    """The refusals of a route that needs a key, with these beside those of the key."""
+    return {
+        status: {"description": text, **ref("Problem", MEDIA_TYPE)}
+        for status, text in _REFUSALS.items()
+        if status in ("401", "403", "429", *statuses)
+    }

@@ -15,8 +15,7 @@ from sensorflow.errors import Reason, Refusal, StorageUnavailable
 from sensorflow.readings import MAX_SENSOR_ID_LENGTH, check_sensor_id
 from sensorflow.sensors import DUPLICATE, SPOOLED, Place, Sensor
 from sensorflow.web.gate import Gate
-from sensorflow.web.problems import MEDIA_TYPE
-from sensorflow.web.schemas import ref
+from sensorflow.web.schemas import KEY_IN_HEADER, refusals
 
 MAX_LISTED: Final = 1_000
 """Sensors of one answer."""
@@ -91,8 +90,8 @@ def add_sensors(app: FastAPI, gate: Gate, storage: KnowsSensors) -> None:
         summary="All sensors, last heard first",
         response_model=SensorList,
         dependencies=[Depends(require_reader)],
-        responses=_refusals("400", "422", "503"),
-        openapi_extra={"security": _SECURITY},
+        responses=refusals("400", "422", "503"),
+        openapi_extra={"security": KEY_IN_HEADER},
     )
     async def sensors(
         limit: Annotated[int, Query(ge=1, le=MAX_LISTED)] = 100,
@@ -121,8 +120,8 @@ def add_sensors(app: FastAPI, gate: Gate, storage: KnowsSensors) -> None:
         summary="One sensor",
         response_model=SensorInfo,
         dependencies=[Depends(require_reader)],
-        responses=_refusals("404", "422", "503"),
-        openapi_extra={"security": _SECURITY},
+        responses=refusals("404", "422", "503"),
+        openapi_extra={"security": KEY_IN_HEADER},
     )
     async def sensor(sensor_id: str) -> Response:
         found = await _asked(storage.sensor(check_sensor_id(sensor_id)))
@@ -131,27 +130,6 @@ def add_sensors(app: FastAPI, gate: Gate, storage: KnowsSensors) -> None:
                 Reason.SENSOR_UNKNOWN, "No sensor of this sensor_id was heard.", field="sensor_id"
             )
         return Response(msgspec.json.encode(_told(found)), media_type="application/json")
-
-
-_SECURITY: Final[list[dict[str, list[str]]]] = [{"ApiKey": []}, {"Bearer": []}]
-
-_SAID: Final = {
-    "400": "A parameter is no number, or out of bounds.",
-    "401": "The key is missing or wrong.",
-    "403": "The key is known, but not for reading; or a session of another origin.",
-    "404": "No such sensor was heard.",
-    "422": "A parameter cannot be right.",
-    "429": "Too many wrong keys came from this address.",
-    "503": "The database is away; ask again after Retry-After seconds.",
-}
-
-
-def _refusals(*statuses: str) -> dict[int | str, dict[str, Any]]:
-    return {
-        status: {"description": text, **ref("Problem", MEDIA_TYPE)}
-        for status, text in _SAID.items()
-        if status in ("401", "403", "429", *statuses)
-    }
 
 
 async def _asked(answer: Awaitable[T]) -> T:
