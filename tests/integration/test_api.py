@@ -1,8 +1,11 @@
 """The routes beside ingest and the stream."""
 
+from pathlib import Path
+
 import pytest
 
 from sensorflow.keys.limits import MAX_FAILURES
+from sensorflow.web import page
 from tests.integration.conftest import Running, Serve
 from tests.servers import ADMIN_KEY, INGEST_KEY, READ_KEY
 
@@ -71,6 +74,16 @@ async def test_a_405_names_every_method_of_the_path(app: Running) -> None:
     response = await app.http.request("PUT", "/api/session")
     assert response.status_code == 405
     assert response.headers["allow"] == "DELETE, GET, POST"
+
+
+async def test_where_the_page_is_not_built_its_files_are_not_found(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page, "PAGE_DIR", tmp_path)
+    async with serve() as app:
+        assert (await app.http.get("/")).status_code == 503
+        response = await app.http.get("/assets/index.js")
+    assert (response.status_code, response.json()["reason"]) == (404, "not_found")
 
 
 async def test_the_openapi_document_describes_the_ingest_route(app: Running) -> None:

@@ -103,7 +103,7 @@ class Gate:
         )
         if has_key or not self.has_session(headers):
             return self.require(scope, Scope.READ, headers, url_key=url_key)
-        if not _own_origin(headers):
+        if not _own_origin(scope, headers):
             raise Refusal(
                 Reason.FOREIGN_ORIGIN,
                 "A browser session is good for this server's own page only; other origins send "
@@ -143,9 +143,13 @@ def _query_key(query: bytes, names: Collection[str] = ("api-key",)) -> bytes | N
     return None
 
 
-def _own_origin(headers: Mapping[bytes, bytes]) -> bool:
+def _own_origin(scope: asgi.Scope, headers: Mapping[bytes, bytes]) -> bool:
     if b"origin" not in headers:
-        # Browsers send none with a plain GET to where the page comes from, but they send this.
-        return headers.get(b"sec-fetch-site") == b"same-origin"
+        if scope["type"] == "websocket":
+            return False
+        # Browsers send none with a plain GET to where the page comes from. Where they tell the site
+        # it counts; they do not over plain HTTP. What a page of another origin gets without naming
+        # itself it cannot read, and the cookie, SameSite=strict, is not sent from other sites.
+        return headers.get(b"sec-fetch-site", b"same-origin") == b"same-origin"
     origin = urlsplit(headers.get(b"origin", b"").decode("latin-1"))
     return origin.netloc != "" and origin.netloc == headers.get(b"host", b"").decode("latin-1")

@@ -5,6 +5,7 @@ from typing import Final
 
 from fastapi import FastAPI
 from fastapi.responses import FileResponse, PlainTextResponse, Response
+from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
@@ -24,6 +25,11 @@ _HEADERS: Final = {
 
 class _Assets(StaticFiles):
     """Files whose names hold their content's hash never change."""
+
+    async def check_config(self) -> None:
+        # Where the page is not built there is no folder, and thus no such file.
+        if not (PAGE_DIR / "assets").is_dir():
+            raise HTTPException(404)
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         response = await super().get_response(path, scope)
