@@ -11,7 +11,7 @@ from sensorflow.background import Background
 from sensorflow.bus.memory import MemoryBus
 from sensorflow.bus.postgres import PostgresBus
 from sensorflow.errors import StorageUnavailable
-from sensorflow.history.follower import Follower
+from sensorflow.history.follower import EMBEDDED_PAGE, Follower
 from sensorflow.history.ledger import Ledger
 from sensorflow.ingest.committer import Committer
 from sensorflow.ingest.database import Database
@@ -54,7 +54,7 @@ def on_sqlite(settings: Settings, hub: Hub, encode: WireEncoder, metrics: Metric
     storage = SqliteStorage(settings.data_dir)
     bus = MemoryBus()
     writer = Writer(Committer(storage, bus, encode, metrics), metrics)
-    follower = Follower(storage, Ledger(storage, metrics.by_sensor))
+    follower = Follower(storage, Ledger(storage, metrics.by_sensor), EMBEDDED_PAGE)
 
     async def check_health() -> Health:
         try:

@@ -1,7 +1,7 @@
 """What is known of a sensor beside its readings: how many, when, the latest values."""
 
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
@@ -19,17 +19,6 @@ Place = tuple[datetime, int]
 """A sensor's place among all: when it was heard last, and its number."""
 
 
-class Measured(NamedTuple):
-    """A stored reading, as a follower of the stream needs it."""
-
-    id: int
-    sensor: int
-    """The sensor's number in the storage."""
-    recorded_at: datetime
-    received_at: datetime
-    measurements: dict[str, float]
-
-
 class Latest(msgspec.Struct, gc=False, frozen=True):
     """A measurement's value with the newest `recorded_at`."""
 
@@ -38,13 +27,25 @@ class Latest(msgspec.Struct, gc=False, frozen=True):
 
 
 class State(msgspec.Struct, gc=False):
-    """What a sensor's stored readings come to."""
+    """What stored readings of a sensor come to."""
 
     stored: int
     last_id: int
     last_seen: datetime
     """The newest `received_at`."""
     latest: dict[str, Latest]
+
+
+class Page(msgspec.Struct, gc=False):
+    """Readings that follow each other in the stream, as a follower needs them."""
+
+    after: int
+    until: int
+    """Its last id, or beyond; `after` where nothing follows."""
+    more: bool
+    """Whether there may be more to follow now."""
+    sums: dict[int, State]
+    """What they come to, by the sensor's number. Those counted as stored before are left out."""
 
 
 class Sensor(msgspec.Struct, gc=False, frozen=True):

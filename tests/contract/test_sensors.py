@@ -1,6 +1,6 @@
 """What `storage.base.Storage` promises of sensors: followed, counted and told, on every backend."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -8,7 +8,7 @@ import pytest
 
 from sensorflow.errors import StorageUnavailable
 from sensorflow.readings import Reading
-from sensorflow.sensors import Counts, Latest, Measured, Place, Sensor, State
+from sensorflow.sensors import Counts, Latest, Place, Sensor, State
 from sensorflow.storage.base import Storage
 from sensorflow.storage.postgres.storage import PostgresStorage
 from tests.contract.conftest import TERMINATED, Database
@@ -43,41 +43,96 @@ def state(stored: int, last_id: int, seconds: float = 0, **latest: float) -> Sta
 
 async def test_a_follower_begins_before_the_first_reading(sensors: Storage) -> None:
     assert await sensors.lead() == 0
-    assert await sensors.measured(0, 10) == []
+    page = await sensors.gathered(0, 10)
+    assert (page.after, page.until, page.more, page.sums) == (0, 0, False, {})
     assert await sensors.states([1, 2]) == {}
 
 
-async def test_what_is_followed_is_what_is_stored(sensors: Storage) -> None:
+async def test_a_page_is_summed_up_by_sensor(sensors: Storage) -> None:
     sent: list[Reading] = [
         device_reading("a", 1.25, temperature=0.1 + 0.2, co2=417.0),
         device_reading("b", 2, humidity=5e-324),
         device_reading("a", 3, pressure=1.7976931348623157e308, **{"flow.rate-1": -1.0}),
+        device_reading("a", 1, temperature=-1.0, co2=1.0),
     ]
     await sensors.append(sent)
-    assert await sensors.lead() == 0
-    rows = await sensors.measured(0, 10)
-    numbers = {name: (await known(sensors, name)).number for name in "ab"}
-    assert rows == [
-        Measured(r.id or 0, numbers[r.sensor_id], r.recorded_at, r.received_at, r.measurements)
-        for r in sent
+    await sensors.lead()
+    page = await sensors.gathered(0, 10)
+    a, b = [(await known(sensors, name)).number for name in "ab"]
+    seen = sent[0].received_at
+    assert (page.after, page.until, page.more) == (0, 4, False)
+    assert page.sums == {
+        a: State(
+            3,
+            4,
+            seen,
+            {
+                "temperature": Latest(0.1 + 0.2, sent[0].recorded_at),
+                "co2": Latest(417.0, sent[0].recorded_at),
+                "pressure": Latest(1.7976931348623157e308, sent[2].recorded_at),
+                "flow.rate-1": Latest(-1.0, sent[2].recorded_at),
+            },
+        ),
+        b: State(1, 2, seen, {"humidity": Latest(5e-324, sent[1].recorded_at)}),
+    }
+
+
+async def test_of_two_at_the_same_time_the_one_stored_later_is_the_latest(sensors: Storage) -> None:
+    await sensors.append([server_reading("a", temperature=t, x=t) for t in (3.0, 1.0, 2.0)])
+    await sensors.lead()
+    a = (await known(sensors, "a")).number
+    page = await sensors.gathered(0, 10)
+    assert page.sums[a].latest == {"temperature": Latest(2.0, NOON), "x": Latest(2.0, NOON)}
+
+
+async def test_a_page_ends_at_its_limit_and_tells_whether_more_follows(sensors: Storage) -> None:
+    await sensors.append([server_reading("a") for _ in range(5)])
+    await sensors.lead()
+    found = [await sensors.gathered(after, 2) for after in (0, 2, 4, 5)]
+    assert [(page.until, page.more) for page in found] == [
+        (2, True),
+        (4, True),
+        (5, False),
+        (5, False),
     ]
-    assert await sensors.measured(rows[0].id, 1) == rows[1:2]
+    a = (await known(sensors, "a")).number
+    assert [page.sums[a].stored for page in found[:3]] == [2, 2, 1]
+
+
+async def test_ids_that_were_never_given_are_no_pages(sensors: Storage) -> None:
+    await sensors.append([server_reading("a")])
+    await sensors.skip_ids()
+    await sensors.append([server_reading("a")])
+    await sensors.lead()
+    until, stored = 0, 0
+    for _ in range(2):
+        page = await sensors.gathered(until, 10)
+        until = page.until
+        stored += sum(state.stored for state in page.sums.values())
+    newest = await sensors.newest()
+    assert newest is not None
+    assert (until, stored) == (newest.id, 2)
+
+
+async def follow(storage: Storage, states: Mapping[int, State]) -> bool:
+    """Follow the next page, whatever it comes to."""
+    cursor = await storage.lead()
+    assert cursor is not None
+    return await storage.follow(await storage.gathered(cursor, 1), states)
 
 
 async def test_states_come_back_as_they_were_written_and_move_the_cursor(sensors: Storage) -> None:
     await sensors.append([server_reading("a"), server_reading("b")])
     a, b = [(await known(sensors, name)).number for name in "ab"]
-    cursor = await sensors.lead()
-    assert cursor is not None
     first = {
         a: state(1, 1, 0.000001, temperature=0.1 + 0.2, **{"x.y-z": -5e-324}),
         b: state(7, 2),
     }
-    assert await sensors.follow(cursor, 2, first)
-    assert await sensors.lead() == 2
+    assert await follow(sensors, first)
+    assert await sensors.lead() == 1
     assert await sensors.states([a, b, 99]) == first
     second = {a: state(2**40, 3, 5, humidity=1.7976931348623157e308)}
-    assert await sensors.follow(2, 3, second)
+    assert await follow(sensors, second)
     assert await sensors.states([a, b]) == first | second
     assert (await known(sensors, "a")).state == second[a]
 
@@ -86,10 +141,22 @@ async def test_who_follows_from_another_cursor_writes_nothing(sensors: Storage) 
     await sensors.append([server_reading("a")])
     a = (await known(sensors, "a")).number
     await sensors.lead()
-    assert await sensors.follow(0, 1, {a: state(1, 1)})
-    assert not await sensors.follow(0, 1, {a: state(2, 1)})
+    page = await sensors.gathered(0, 10)
+    assert await sensors.follow(page, {a: state(1, 1)})
+    assert not await sensors.follow(page, {a: state(2, 1)})
     assert await sensors.lead() == 1
     assert await sensors.states([a]) == {a: state(1, 1)}
+
+
+async def test_what_was_counted_before_is_not_counted_when_it_is_followed_again(
+    sensors: Storage,
+) -> None:
+    """As after an upgrade, which follows all from the first reading on."""
+    await sensors.append([server_reading("a") for _ in range(3)])
+    a = (await known(sensors, "a")).number
+    assert await follow(sensors, {a: state(2, 2)})
+    page = await sensors.gathered(0, 10)
+    assert page.sums[a].stored == 1
 
 
 async def test_counts_add_up(sensors: Storage) -> None:
@@ -139,9 +206,8 @@ async def test_sensors_are_listed_last_heard_first_each_once(sensors: Storage, l
     names = ["a", "b", "c", "aa", "d"]
     await sensors.append([server_reading(name) for name in names])
     numbers = [(await known(sensors, name)).number for name in names]
-    await sensors.lead()
     heard = dict(zip(numbers, [30, 10, 20, 20], strict=False))
-    assert await sensors.follow(0, 5, {n: state(1, 1, at) for n, at in heard.items()})
+    assert await follow(sensors, {n: state(1, 1, at) for n, at in heard.items()})
     # Who is not followed yet counts as heard when it was first seen: at noon.
     expected = ["a", "aa", "c", "b", "d"]
     assert [name for page in await listed(sensors, limit) for name in page] == expected
@@ -160,21 +226,21 @@ async def test_only_one_leads_and_another_takes_over(
         assert await storage.lead() == 0
         assert await other.lead() is None
         with pytest.raises(StorageUnavailable):
-            await other.measured(0, 10)
+            await other.gathered(0, 10)
         assert await storage.lead() == 0
         database.execute(TERMINATED)
         with pytest.raises(StorageUnavailable):
-            await storage.measured(0, 10)
+            await storage.gathered(0, 10)
         # The session that took its place has to be elected, as any other.
         await storage.count({"a": {"duplicate": 1}}, uuid4(), None)
         with pytest.raises(StorageUnavailable):
-            await storage.measured(0, 10)
+            await storage.gathered(0, 10)
         for _ in range(2):
             if (cursor := await _lead(other)) is not None:
                 break
         assert cursor == 0
         assert await storage.lead() is None
-        assert len(await other.measured(0, 10)) == 1
+        assert (await other.gathered(0, 10)).until == 1
     finally:
         await other.close()
 

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from copy import deepcopy
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import NamedTuple
 from uuid import UUID
 
 import pytest
@@ -16,16 +17,26 @@ from sensorflow.history.follower import Follower
 from sensorflow.history.ledger import INTERVAL, Ledger
 from sensorflow.metrics import by_sensor
 from sensorflow.metrics.by_sensor import BySensor
-from sensorflow.sensors import Counts, Latest, Measured, State
+from sensorflow.sensors import Counts, Latest, Page, State
 from tests.helpers import NOON
 
 AWAY = StorageUnavailable("away")
 
 
+class Row(NamedTuple):
+    """A stored reading."""
+
+    id: int
+    sensor: int
+    recorded_at: datetime
+    received_at: datetime
+    measurements: dict[str, float]
+
+
 class Storage:
     """One stream, its states and counts; fails where the test says so."""
 
-    def __init__(self, rows: Sequence[Measured] = ()) -> None:
+    def __init__(self, rows: Sequence[Row] = ()) -> None:
         self.rows = list(rows)
         self.cursor = 0
         self.written: dict[int, State] = {}
@@ -39,20 +50,21 @@ class Storage:
         self.fault("before lead")
         return self.cursor
 
-    async def measured(self, after: int, limit: int) -> list[Measured]:
-        self.fault("before measured")
-        return [row for row in self.rows if row.id > after][:limit]
+    async def gathered(self, after: int, limit: int) -> Page:
+        self.fault("before gathered")
+        rows = [row for row in self.rows if row.id > after][:limit]
+        return Page(after, rows[-1].id if rows else after, len(rows) == limit, naive(rows))
 
     async def states(self, sensors: Sequence[int]) -> dict[int, State]:
         self.fault("before states")
         self.reads += len(sensors)
         return deepcopy({n: self.written[n] for n in sensors if n in self.written})
 
-    async def follow(self, after: int, until: int, states: Mapping[int, State]) -> bool:
+    async def follow(self, page: Page, states: Mapping[int, State]) -> bool:
         self.fault("before follow")
-        if self.cursor != after:
+        if self.cursor != page.after:
             return False
-        self.cursor = until
+        self.cursor = page.until
         self.written |= deepcopy(dict(states))
         self.fault("after follow")
         return True
@@ -70,9 +82,9 @@ class Storage:
         self.fault("after count")
 
 
-def row(pk: int, sensor: int, recorded: int, received: int, **measurements: float) -> Measured:
+def row(pk: int, sensor: int, recorded: int, received: int, **measurements: float) -> Row:
     at = NOON + timedelta(seconds=recorded)
-    return Measured(pk, sensor, at, NOON + timedelta(seconds=received), measurements)
+    return Row(pk, sensor, at, NOON + timedelta(seconds=received), measurements)
 
 
 rows = st.lists(
@@ -86,7 +98,7 @@ rows = st.lists(
 ).map(lambda made: [row(pk, s, at, got, **m) for pk, (s, at, got, m) in enumerate(made, 1)])
 
 
-def naive(stream: Sequence[Measured]) -> dict[int, State]:
+def naive(stream: Sequence[Row]) -> dict[int, State]:
     """What the states have to be, from all rows at once."""
     found = {}
     for sensor in {r.sensor for r in stream}:
@@ -103,7 +115,7 @@ def naive(stream: Sequence[Measured]) -> dict[int, State]:
 
 @given(rows, st.integers(1, 7), st.lists(st.integers(0, 12), max_size=8), st.integers(1, 3))
 async def test_totals_are_exact_whatever_is_interrupted(
-    stream: list[Measured], page: int, faults: list[int], kept: int
+    stream: list[Row], page: int, faults: list[int], kept: int
 ) -> None:
     storage = Storage(stream)
     left = list(faults)
@@ -139,9 +151,9 @@ def test_the_bound_on_latest_values_does_not_depend_on_pages(made: list[tuple[st
     pieces: dict[int, State] = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(states, "LATEST_KEPT", 3)
-        states.follow(whole, stream)
+        states.follow(whole, naive(stream))
         for one in stream:
-            states.follow(pieces, [one])
+            states.follow(pieces, naive([one]))
     assert whole == pieces
     if whole:
         assert len(whole[1].latest) <= 3

@@ -1,12 +1,15 @@
 """The follower: one of all workers reads the stream after its own cursor, and sums it up.
 
-What it makes of a page is written together with the cursor in one transaction, so a crash at any
-moment neither loses a reading nor counts one twice, and late readings are right by construction.
+The database sums a page up, states are made of the sums here, and states and rollups are written
+together with the cursor in one transaction: a crash at any moment neither loses a reading nor
+counts one twice, and late readings are right by construction.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence, Set
 from contextlib import suppress
+from time import monotonic
 from typing import Final, Protocol
 
 import structlog
@@ -14,10 +17,20 @@ import structlog
 from sensorflow.errors import StorageUnavailable
 from sensorflow.history.ledger import Ledger
 from sensorflow.history.states import follow
-from sensorflow.sensors import Measured, State
+from sensorflow.sensors import Page, State
 
-PAGE: Final = 1_000
-"""Readings followed in one transaction: a few milliseconds."""
+PAGE: Final = 20_000
+"""Readings followed in one transaction, at most."""
+
+EMBEDDED_PAGE: Final = 2_000
+"""The same on SQLite, where ingest waits for the transaction."""
+
+FIRST_PAGE: Final = 1_000
+
+SMALLEST_PAGE: Final = 100
+
+TURN: Final = 0.1
+"""Seconds that a page may take, read and written; the next one is smaller where it took longer."""
 
 POLL_INTERVAL: Final = 1.0
 """Seconds between two looks for more, once the end of the stream is reached."""
@@ -39,20 +52,21 @@ class Followed(Protocol):
 
     async def lead(self) -> int | None: ...
 
-    async def measured(self, after: int, limit: int) -> list[Measured]: ...
+    async def gathered(self, after: int, limit: int) -> Page: ...
 
     async def states(self, sensors: Sequence[int]) -> dict[int, State]: ...
 
-    async def follow(self, after: int, until: int, states: Mapping[int, State]) -> bool: ...
+    async def follow(self, page: Page, states: Mapping[int, State]) -> bool: ...
 
 
 class Follower:
     """The background task. It also has the ledger written down, on every worker."""
 
-    def __init__(self, storage: Followed, ledger: Ledger, page: int = PAGE) -> None:
+    def __init__(self, storage: Followed, ledger: Ledger, most: int = PAGE) -> None:
         self._storage = storage
         self._ledger = ledger
-        self._page = page
+        self._most = most
+        self._page = min(most, FIRST_PAGE)
         self._states: dict[int, State] = {}
         """As they are written at the cursor."""
         self._cursor: int | None = None
@@ -98,27 +112,36 @@ class Follower:
             self._cursor = await self._storage.lead()
             if self._cursor is None:
                 return False
-        page = await self._storage.measured(self._cursor, self._page)
-        if not page:
+        started = monotonic()
+        page = await self._storage.gathered(self._cursor, self._page)
+        if page.until == page.after:
             return False
-        touched = {reading.sensor for reading in page}
-        await self._know(touched)
-        follow(self._states, page)
-        until = page[-1].id
-        changed = {sensor: self._states[sensor] for sensor in touched}
-        if await self._storage.follow(self._cursor, until, changed):
-            self._cursor = until
+        await self._know(page.sums.keys())
+        follow(self._states, page.sums)
+        changed = {sensor: self._states[sensor] for sensor in page.sums}
+        if await self._storage.follow(page, changed):
+            self._cursor = page.until
+            self._resize(monotonic() - started)
         else:
             # Somebody else has followed meanwhile: what is remembered here is of no more use.
             self.forget()
-        return len(page) == self._page
+        return page.more
 
     def forget(self) -> None:
         """Begin anew with what is written: nobody knows whether the last page was."""
+        # It may have taken longer than the storage waits for.
+        self._resize(math.inf)
         self._cursor = None
         self._states.clear()
 
-    async def _know(self, sensors: set[int]) -> None:
+    def _resize(self, took: float) -> None:
+        """What a page costs depends on how many buckets its readings fall into."""
+        if took > TURN:
+            self._page = max(self._page // 2, min(SMALLEST_PAGE, self._most))
+        elif took < TURN / 4:
+            self._page = min(self._page * 2, self._most)
+
+    async def _know(self, sensors: Set[int]) -> None:
         missing = sensors - self._states.keys()
         if len(self._states) + len(missing) > STATES_KEPT:
             self._states = {n: self._states[n] for n in sensors & self._states.keys()}

@@ -1,35 +1,33 @@
-"""What a sensor's readings come to, one after another."""
+"""What a sensor's readings come to, one page after another."""
 
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Final
 
-from sensorflow.sensors import Latest, Measured, State
+from sensorflow.sensors import Latest, State
 
 LATEST_KEPT: Final = 200
 """Measurements of a sensor whose latest values are kept: those recorded last."""
 
 
-def follow(states: MutableMapping[int, State], page: Iterable[Measured]) -> None:
-    """Take the readings into their sensors' states; sensors without one get it.
+def follow(states: MutableMapping[int, State], sums: Mapping[int, State]) -> None:
+    """Take a page's sums into their sensors' states; sensors without one get it.
 
     It makes no difference how the stream is divided into pages.
     """
-    for reading in page:
-        state = states.get(reading.sensor)
+    for sensor, page in sums.items():
+        state = states.get(sensor)
         if state is None:
-            state = State(0, reading.id, reading.received_at, {})
-            states[reading.sensor] = state
-        state.stored += 1
-        state.last_id = reading.id
-        if reading.received_at > state.last_seen:
-            state.last_seen = reading.received_at
+            state = State(0, page.last_id, page.last_seen, {})
+            states[sensor] = state
+        state.stored += page.stored
+        state.last_id = max(state.last_id, page.last_id)
+        state.last_seen = max(state.last_seen, page.last_seen)
         latest = state.latest
-        recorded_at = reading.recorded_at
-        for name, value in reading.measurements.items():
+        for name, last in page.latest.items():
             known = latest.get(name)
             # Of two at the same time the one that was stored later counts.
-            if known is None or recorded_at >= known.recorded_at:
-                latest[name] = Latest(value, recorded_at)
+            if known is None or last.recorded_at >= known.recorded_at:
+                latest[name] = last
         if len(latest) > LATEST_KEPT:
             _forget_oldest(latest)
 

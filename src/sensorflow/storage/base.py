@@ -5,7 +5,7 @@ from typing import Protocol
 from uuid import UUID
 
 from sensorflow.readings import Outcome, Reading
-from sensorflow.sensors import Counts, Measured, Place, Sensor, State
+from sensorflow.sensors import Counts, Page, Place, Sensor, State
 
 
 class Storage(Protocol):
@@ -53,20 +53,21 @@ class Storage(Protocol):
     async def lead(self) -> int | None:
         """The follower's cursor, if this process is the one that follows now.
 
-        `lead`, `measured`, `states`, `follow` and `count` must not overlap each other.
+        `lead`, `gathered`, `states`, `follow` and `count` must not overlap each other.
         """
 
-    async def measured(self, after: int, limit: int) -> list[Measured]:
-        """What `after` finds, in the form that a follower needs."""
+    async def gathered(self, after: int, limit: int) -> Page:
+        """The next up to `limit` readings with an id above `after`, summed up."""
 
     async def states(self, sensors: Sequence[int]) -> dict[int, State]:
         """The states of those of the sensors that have one, as they are written."""
 
-    async def follow(self, after: int, until: int, states: Mapping[int, State]) -> bool:
-        """Write the states and move the follower's cursor, in one transaction.
+    async def follow(self, page: Page, states: Mapping[int, State]) -> bool:
+        """Write the states, roll the page up, move the follower's cursor: in one transaction.
 
-        False where the cursor is not at `after` any more: nothing was written. States change in
-        no other way, so those that were read while the cursor was at `after` are the written ones.
+        `page` is what `gathered` has returned. False where the cursor is not at `page.after` any
+        more: nothing was written. States change in no other way, so those that were read while the
+        cursor was there are the written ones.
         """
 
     async def count(self, counts: Counts, token: UUID, settled: UUID | None) -> None:

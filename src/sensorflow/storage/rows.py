@@ -56,8 +56,12 @@ def moment(stored: int) -> datetime:
     return _EPOCH + stored * _MICROSECOND
 
 
-def insert_rows(cursor: sqlite3.Cursor, insert: str, values: list[Any], columns: int) -> None:
+def insert_rows(
+    cursor: sqlite3.Cursor, insert: str, values: list[Any], columns: int, conflict: str = ""
+) -> None:
     """Insert all rows with as few statements as possible, of few different texts.
+
+    `conflict` is the clause for rows that are there already.
 
     Each statement lets go of the interpreter lock and then has to wait for the busy event loop
     to get it back; `executemany` would do so for every row. So a batch is one statement, padded
@@ -73,7 +77,7 @@ def insert_rows(cursor: sqlite3.Cursor, insert: str, values: list[Any], columns:
         part += [None] * ((size - rows) * columns)
         many = ",".join([row] * size)
         cursor.execute(
-            f"{insert} SELECT * FROM (VALUES {many}) WHERE column1 IS NOT NULL",  # noqa: S608
+            f"{insert} SELECT * FROM (VALUES {many}) WHERE column1 IS NOT NULL {conflict}",  # noqa: S608
             part,
         )
 

@@ -5,27 +5,22 @@ as one JSON value.
 """
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
 import msgspec
 
-from sensorflow.readings import KNOWN_MEASUREMENTS
-from sensorflow.sensors import Counts, Latest, Measured, Place, Sensor, State
+from sensorflow.sensors import Counts, Latest, Place, Sensor, State
+from sensorflow.storage.rollups import SummedPage, add
 from sensorflow.storage.rows import as_json, microseconds, moment
 
 encode: Final = msgspec.json.Encoder().encode
 decode_latest: Final = msgspec.json.Decoder(dict[str, Latest]).decode
-decode_extra: Final = msgspec.json.Decoder(dict[str, float]).decode
 decode_outcomes: Final = msgspec.json.Decoder(dict[str, int]).decode
 
 CURSOR: Final = "SELECT cursor FROM followers WHERE name = 'history'"
 _MOVE: Final = "UPDATE followers SET cursor = ? WHERE name = 'history' AND cursor = ?"
-MEASURED: Final = (
-    "SELECT id, sensor, recorded_at, received_at, temperature, humidity, pressure, extra"
-    " FROM readings WHERE id > ? ORDER BY id LIMIT ?"
-)
 STATES: Final = (
     "SELECT json_group_array(json_array(sensor, stored, last_id, last_seen, latest))"
     " FROM sensor_states WHERE sensor IN (SELECT value FROM json_each(?))"
@@ -65,24 +60,6 @@ def flat(counts: Counts) -> list[tuple[str, str, int]]:
     )
 
 
-def measured(rows: Iterable[Sequence[Any]]) -> list[Measured]:
-    """What the rows of `MEASURED` hold."""
-    return [
-        Measured(row[0], row[1], moment(row[2]), moment(row[3]), measurements(row[4:7], row[7]))
-        for row in rows
-    ]
-
-
-def measurements(known: Iterable[float | None], extra: str | None) -> dict[str, float]:
-    """All measurements of a row."""
-    found = {
-        name: value
-        for name, value in zip(KNOWN_MEASUREMENTS, known, strict=True)
-        if value is not None
-    }
-    return found if extra is None else found | decode_extra(extra)
-
-
 def states(rows: str) -> dict[int, State]:
     """What the one row of `STATES` holds."""
     return {
@@ -91,11 +68,9 @@ def states(rows: str) -> dict[int, State]:
     }
 
 
-def write_states(
-    cursor: sqlite3.Cursor, after: int, until: int, changed: Mapping[int, State]
-) -> bool:
+def write_states(cursor: sqlite3.Cursor, page: SummedPage, changed: Mapping[int, State]) -> bool:
     """Within a transaction; as `storage.base.Storage.follow` promises."""
-    cursor.execute(_MOVE, (until, after))
+    cursor.execute(_MOVE, (page.until, page.after))
     if cursor.rowcount == 0:
         return False
     rows = [
@@ -109,6 +84,7 @@ def write_states(
         for sensor, state in changed.items()
     ]
     cursor.execute(_FOLLOW, (as_json(rows),))
+    add(cursor, page.minutes)
     return True
 
 

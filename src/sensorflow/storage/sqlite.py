@@ -19,7 +19,8 @@ from sqlalchemy.exc import DBAPIError
 
 from sensorflow.errors import StorageUnavailable
 from sensorflow.readings import Outcome, Reading
-from sensorflow.sensors import Counts, Measured, Place, Sensor, State
+from sensorflow.sensors import Counts, Page, Place, Sensor, State
+from sensorflow.storage import rollups
 from sensorflow.storage import sensors as of_sensors
 from sensorflow.storage.appending import SENSORS_KEPT, Appender
 from sensorflow.storage.folder import FILE_NAME, lock_data_dir
@@ -107,18 +108,18 @@ class SqliteStorage:
         ((cursor,),) = await self._run(self._reader, self._rows, of_sensors.CURSOR, ())
         return int(cursor)
 
-    async def measured(self, after: int, limit: int) -> list[Measured]:
-        rows = await self._run(self._reader, self._rows, of_sensors.MEASURED, (after, limit))
-        return of_sensors.measured(rows)
+    async def gathered(self, after: int, limit: int) -> Page:
+        return await self._run(self._reader, self._gathered, after, limit)
 
     async def states(self, sensors: Sequence[int]) -> dict[int, State]:
         parameters = (as_json(sensors),)
         ((rows,),) = await self._run(self._reader, self._rows, of_sensors.STATES, parameters)
         return of_sensors.states(rows)
 
-    async def follow(self, after: int, until: int, states: Mapping[int, State]) -> bool:
+    async def follow(self, page: Page, states: Mapping[int, State]) -> bool:
+        assert isinstance(page, rollups.SummedPage)
         return await self._run(
-            self._writer, self._transaction, of_sensors.write_states, after, until, states
+            self._writer, self._transaction, of_sensors.write_states, page, states
         )
 
     async def count(self, counts: Counts, token: UUID, settled: UUID | None) -> None:
@@ -199,6 +200,17 @@ class SqliteStorage:
     def _rows(self, query: str, parameters: Sequence[object]) -> Sequence[Sequence[Any]]:
         with self._engine.connect() as connection:
             return connection.exec_driver_sql(query, tuple(parameters)).fetchall()
+
+    def _gathered(self, after: int, limit: int) -> Page:
+        ((first, newest),) = self._rows(rollups.WINDOW, (after,))
+        page = rollups.SummedPage(after, after, False, {}, [])
+        if first is not None:
+            page.until = min(newest, first + min(limit, rollups.PLACES) - 1)
+            page.more = page.until < newest
+            window = first, page.until
+            ((others,),) = self._rows(rollups.OTHERS, window)
+            rollups.summed(page, self._rows(rollups.KNOWN, window), others)
+        return page
 
     def _transaction(
         self, write: Callable[[sqlite3.Cursor, *Arguments], T], *arguments: *Arguments

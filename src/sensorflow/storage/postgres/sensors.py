@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
 
-from sensorflow.sensors import Counts, Measured, Place, Sensor, State
+from sensorflow.sensors import Counts, Page, Place, Sensor, State
+from sensorflow.storage.postgres import rollups
 from sensorflow.storage.postgres.connection import Address, connect, limited, translated
 from sensorflow.storage.postgres.session import Connection
 from sensorflow.storage.sensors import (
@@ -13,7 +14,6 @@ from sensorflow.storage.sensors import (
     decode_outcomes,
     encode,
     flat,
-    measurements,
 )
 
 TIMEOUT: Final = 5.0
@@ -22,14 +22,13 @@ TIMEOUT: Final = 5.0
 IDLE: Final = "30s"
 """A frozen follower loses its session, and with it the lock, to another worker."""
 
+NAMES_KEPT: Final = 10_000
+"""Measurements that are known to have their numbers; others are looked up again."""
+
 _ELECT: Final = "SELECT pg_try_advisory_lock(hashtext('sensorflow follower'))"
 _LOCK: Final = "SELECT pg_advisory_xact_lock('readings'::regclass::oid::bigint)"
 _MOVE: Final = (
     "UPDATE followers SET cursor = $2 WHERE name = 'history' AND cursor = $1 RETURNING cursor"
-)
-_MEASURED: Final = (
-    "SELECT id, sensor, recorded_at, received_at, temperature, humidity, pressure, extra::text"
-    " FROM readings WHERE id > $1 ORDER BY id LIMIT $2"
 )
 _STATES: Final = (
     "SELECT sensor, stored, last_id, last_seen, latest::text FROM sensor_states"
@@ -81,6 +80,8 @@ class FollowingSession:
         self._connection = connection
         self.elected = False
         """Whether this is the session that follows: it holds the lock until it ends."""
+        self._named: set[str] = set()
+        """Measurements that have their numbers."""
 
     @classmethod
     async def open(cls, address: Address) -> "FollowingSession":
@@ -114,14 +115,15 @@ class FollowingSession:
             cursor: int = await self._connection.fetchval(CURSOR)
             return cursor
 
-    async def measured(self, after: int, limit: int) -> list[Measured]:
+    async def gathered(self, after: int, limit: int) -> Page:
         """As `storage.base.Storage` promises."""
         with limited(self._connection, TIMEOUT), translated():
-            rows = await self._connection.fetch(_MEASURED, after, limit)
-        return [
-            Measured(row[0], row[1], row[2], row[3], measurements((row[4], row[5], row[6]), row[7]))
-            for row in rows
-        ]
+            window = await self._connection.fetchrow(rollups.WINDOW, after, limit)
+            assert window is not None
+            until, readings = window[0] or after, window[1]
+            sums = await self._connection.fetch(rollups.SUMS, after, until)
+            others = await self._connection.fetch(rollups.LATEST_OTHERS, after, until)
+        return Page(after, until, readings == limit, rollups.states(sums, others))
 
     async def states(self, sensors: Sequence[int]) -> dict[int, State]:
         """As `storage.base.Storage` promises."""
@@ -129,7 +131,7 @@ class FollowingSession:
             rows = await self._connection.fetch(_STATES, sensors)
         return {row[0]: State(row[1], row[2], row[3], decode_latest(row[4])) for row in rows}
 
-    async def follow(self, after: int, until: int, states: Mapping[int, State]) -> bool:
+    async def follow(self, page: Page, states: Mapping[int, State]) -> bool:
         """As `storage.base.Storage` promises."""
         changed = states.values()
         columns = (
@@ -139,11 +141,16 @@ class FollowingSession:
             [state.last_seen for state in changed],
             [encode(state.latest).decode() for state in changed],
         )
+        names = {name for sums in page.sums.values() for name in sums.latest} - self._named
         with limited(self._connection, TIMEOUT), translated():
             async with self._connection.transaction():
-                if await self._connection.fetchval(_MOVE, after, until) is None:
+                if await self._connection.fetchval(_MOVE, page.after, page.until) is None:
                     return False
                 await self._connection.execute(_FOLLOW, *columns)
+                if names:
+                    await self._connection.execute(rollups.NAMES, sorted(names))
+                await self._connection.execute(rollups.ROLL_UP, page.after, page.until)
+        self._named = self._named | names if len(self._named) < NAMES_KEPT else names
         return True
 
     async def count(self, counts: Counts, token: UUID, settled: UUID | None) -> None:

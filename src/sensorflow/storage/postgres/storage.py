@@ -15,7 +15,7 @@ from sqlalchemy.pool import NullPool
 
 from sensorflow.errors import StorageUnavailable
 from sensorflow.readings import Outcome, Reading
-from sensorflow.sensors import Counts, Measured, Place, Sensor, State
+from sensorflow.sensors import Counts, Page, Place, Sensor, State
 from sensorflow.storage.migrations import HEAD, upgrade
 from sensorflow.storage.postgres import sensors as of_sensors
 from sensorflow.storage.postgres.connection import connect, limited, parse, translated
@@ -131,14 +131,14 @@ class PostgresStorage:
     async def lead(self) -> int | None:
         return await (await self._follower()).lead()
 
-    async def measured(self, after: int, limit: int) -> list[Measured]:
-        return await self._leader().measured(after, limit)
+    async def gathered(self, after: int, limit: int) -> Page:
+        return await self._leader().gathered(after, limit)
 
     async def states(self, sensors: Sequence[int]) -> dict[int, State]:
         return await self._leader().states(sensors)
 
-    async def follow(self, after: int, until: int, states: Mapping[int, State]) -> bool:
-        return await self._leader().follow(after, until, states)
+    async def follow(self, page: Page, states: Mapping[int, State]) -> bool:
+        return await self._leader().follow(page, states)
 
     async def count(self, counts: Counts, token: UUID, settled: UUID | None) -> None:
         await (await self._follower()).count(counts, token, settled)

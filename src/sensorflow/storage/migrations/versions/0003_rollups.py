@@ -48,12 +48,12 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("name", name="tiers_pkey"),
     )
     op.bulk_insert(tiers, [{"name": name} for name in ("raw", *TIERS)])
-    # From the first reading on: what is there already is rolled up as well.
-    op.execute("INSERT INTO followers (name, cursor) VALUES ('rollups', 0)")
+    # From the first reading on: what is there already is rolled up as well. Its readings are not
+    # counted again, for each sensor's state tells up to which id they were.
+    op.execute("UPDATE followers SET cursor = 0 WHERE name = 'history'")
 
 
 def downgrade() -> None:
-    op.execute("DELETE FROM followers WHERE name = 'rollups'")
     op.drop_table("tiers")
     for tier in TIERS:
         op.drop_table(f"rollups_{tier}")

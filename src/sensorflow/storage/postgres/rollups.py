@@ -1,0 +1,157 @@
+"""Rollups in PostgreSQL: pages are summed up there, and their readings never leave it."""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from sensorflow.readings import KNOWN_MEASUREMENTS
+from sensorflow.sensors import Latest, State
+from sensorflow.storage.rollups import MAX_SUM, MAX_SUMMED
+
+WINDOW: Final = (
+    "SELECT max(id), count(*)"
+    " FROM (SELECT id FROM readings WHERE id > $1 ORDER BY id LIMIT $2) AS p"
+)
+NAMES: Final = (
+    "INSERT INTO measurements (name) SELECT name FROM unnest($1::text[]) AS n (name)"
+    " WHERE NOT EXISTS (SELECT 1 FROM measurements m WHERE m.name = n.name)"
+)
+
+
+def _first(value: str) -> str:
+    return f"(array_agg({value}) FILTER (WHERE {value} IS NOT NULL))[1]"
+
+
+def _last(value: str) -> str:
+    return f"(array_agg({value}) FILTER (WHERE {value} IS NOT NULL))[count({value})]"
+
+
+def _last_at(value: str) -> str:
+    return f"max(recorded_at) FILTER (WHERE {value} IS NOT NULL)"
+
+
+def _of_values(value: str) -> str:
+    """What a group's values come to, in the columns of a tier."""
+    there = f"FILTER (WHERE {value} IS NOT NULL)"
+    return (
+        f"count({value}), sum(least({MAX_SUMMED}, greatest({-MAX_SUMMED}, {value}))) {there},"
+        f" min({value}), max({value}), {_first(value)}, {_last(value)},"
+        f" min(recorded_at) {there}, {_last_at(value)}"
+    )
+
+
+def _columns(name: str) -> str:
+    """Of `_of_values`, where there are several."""
+    return ", ".join(f"{name}_{number}" for number in range(1, 9))
+
+
+# The order of an inner query is the one in which aggregates meet its rows.
+SUMS: Final = f"""
+SELECT sensor, count(*) FILTER (WHERE id > followed), max(id), max(received_at),
+    {", ".join(f"{_last(name)}, {_last_at(name)}" for name in KNOWN_MEASUREMENTS)}
+FROM (
+    SELECT r.*, coalesce(t.last_id, 0) AS followed
+    FROM readings r LEFT JOIN sensor_states t ON t.sensor = r.sensor
+    WHERE r.id > $1 AND r.id <= $2
+    ORDER BY r.sensor, r.recorded_at, r.id
+) AS page
+GROUP BY sensor
+"""
+
+_OTHERS: Final = """(
+    SELECT sensor, recorded_at, id, key, value::double precision AS number
+    FROM readings CROSS JOIN LATERAL jsonb_each_text(extra)
+    WHERE id > $1 AND id <= $2
+)"""
+
+LATEST_OTHERS: Final = f"""
+SELECT sensor, key, {_last("number")}, {_last_at("number")}
+FROM (SELECT * FROM {_OTHERS} AS others ORDER BY sensor, key, recorded_at, id) AS page
+GROUP BY sensor, key
+"""
+
+_ROLLED: Final = "count, sum, minimum, maximum, first, last, first_at, last_at"
+_ROW: Final = f"sensor, measurement, bucket, {_ROLLED}"
+
+
+def _bin(width: str, time: str) -> str:
+    return f"date_bin('{width}', {time}, '2000-01-01 00:00Z')"
+
+
+def _coarser(width: str, finer: str) -> str:
+    return f"""
+    SELECT sensor, measurement, {_bin(width, "bucket")}, sum(count)::bigint,
+        least({MAX_SUM}, greatest({-MAX_SUM}, sum(sum))), min(minimum), max(maximum),
+        (array_agg(first))[1], (array_agg(last))[count(*)], min(first_at), max(last_at)
+    FROM (SELECT * FROM {finer} ORDER BY sensor, measurement, bucket) AS finer
+    GROUP BY 1, 2, 3
+    """
+
+
+# Of two at the same time the one that was stored first comes first.
+def _add(tier: str, rolled: str) -> str:
+    return f"""
+    INSERT INTO rollups_{tier} AS r ({_ROW}) SELECT {_ROW} FROM {rolled}
+    ON CONFLICT (sensor, measurement, bucket) DO UPDATE SET
+        count = r.count + excluded.count,
+        sum = least({MAX_SUM}, greatest({-MAX_SUM}, r.sum + excluded.sum)),
+        minimum = least(r.minimum, excluded.minimum),
+        maximum = greatest(r.maximum, excluded.maximum),
+        first = CASE WHEN excluded.first_at < r.first_at THEN excluded.first ELSE r.first END,
+        last = CASE WHEN excluded.last_at >= r.last_at THEN excluded.last ELSE r.last END,
+        first_at = least(r.first_at, excluded.first_at),
+        last_at = greatest(r.last_at, excluded.last_at)
+    """
+
+
+_MINUTE: Final = _bin("1 minute", "recorded_at")
+
+# Three measurements in one pass, side by side; then each in a row of its own.
+ROLL_UP: Final = f"""
+WITH known (sensor, bucket, {", ".join(map(_columns, KNOWN_MEASUREMENTS))}) AS MATERIALIZED (
+    SELECT sensor, bucket, {", ".join(map(_of_values, KNOWN_MEASUREMENTS))}
+    FROM (
+        SELECT *, {_MINUTE} AS bucket FROM readings WHERE id > $1 AND id <= $2
+        ORDER BY sensor, bucket, recorded_at, id
+    ) AS page
+    GROUP BY sensor, bucket
+), named (sensor, name, bucket, {_ROLLED}) AS (
+    SELECT sensor, name, bucket, {_ROLLED} FROM known CROSS JOIN LATERAL (
+        VALUES {", ".join(f"('{name}', {_columns(name)})" for name in KNOWN_MEASUREMENTS)}
+    ) AS v (name, {_ROLLED})
+    WHERE count > 0
+    UNION ALL
+    SELECT sensor, key, bucket, {_of_values("number")}
+    FROM (
+        SELECT *, {_MINUTE} AS bucket FROM {_OTHERS} AS others
+        ORDER BY sensor, key, bucket, recorded_at, id
+    ) AS page
+    GROUP BY sensor, key, bucket
+), minutes ({_ROW}) AS MATERIALIZED (
+    SELECT sensor, m.id, bucket, {_ROLLED} FROM named n JOIN measurements m ON m.name = n.name
+), hours ({_ROW}) AS MATERIALIZED ({_coarser("1 hour", "minutes")}
+), days ({_ROW}) AS MATERIALIZED ({_coarser("1 day", "hours")}
+), add_minutes AS ({_add("minute", "minutes")}
+), add_hours AS ({_add("hour", "hours")})
+{_add("day", "days")}
+"""
+
+
+def states(sums: Iterable[Any], others: Iterable[Any]) -> dict[int, State]:
+    """What the rows of `SUMS` and `LATEST_OTHERS` tell."""
+    found: dict[int, State] = {}
+    for sensor, stored, last_id, last_seen, *latest in sums:
+        found[sensor] = State(
+            stored,
+            last_id,
+            last_seen,
+            {
+                name: Latest(value, at)
+                for name, value, at in zip(
+                    KNOWN_MEASUREMENTS, latest[::2], latest[1::2], strict=True
+                )
+                if at is not None
+            },
+        )
+    for sensor, name, value, at in others:
+        found[sensor].latest[name] = Latest(value, at)
+    return found
