@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from copy import deepcopy
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import NamedTuple
 from uuid import UUID
 
@@ -179,6 +180,24 @@ async def test_who_was_overtaken_goes_on_from_where_the_other_is() -> None:
         pass
     assert storage.cursor == 10
     assert storage.written == naive(storage.rows)
+
+
+async def test_pages_shrink_while_they_take_long_and_grow_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    storage = Storage([row(pk, 1, pk, pk, a=1.0) for pk in range(1, 5001)])
+    one = Follower(storage, Ledger(storage, BySensor()), page=400)
+    monkeypatch.setattr(follower, "TURN", -1.0)
+    cursors = [storage.cursor]
+    for _ in range(4):
+        assert await one.turn()
+        cursors.append(storage.cursor)
+    monkeypatch.setattr(follower, "TURN", 1e9)
+    for _ in range(4):
+        assert await one.turn()
+        cursors.append(storage.cursor)
+    pages = [until - after for after, until in pairwise(cursors)]
+    assert pages == [400, 200, 100, 100, 100, 200, 400, 400]
 
 
 async def test_who_does_not_lead_follows_nothing() -> None:

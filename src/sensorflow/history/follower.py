@@ -62,11 +62,11 @@ class Followed(Protocol):
 class Follower:
     """The background task. It also has the ledger written down, on every worker."""
 
-    def __init__(self, storage: Followed, ledger: Ledger, most: int = PAGE) -> None:
+    def __init__(self, storage: Followed, ledger: Ledger, page: int = PAGE) -> None:
         self._storage = storage
         self._ledger = ledger
-        self._most = most
-        self._page = min(most, FIRST_PAGE)
+        self._most = page
+        self._page = min(page, FIRST_PAGE)
         self._states: dict[int, State] = {}
         """As they are written at the cursor."""
         self._cursor: int | None = None
