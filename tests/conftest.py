@@ -2,8 +2,13 @@
 
 import os
 import resource
+from pathlib import Path
 
 import pytest
+
+HERE = Path(__file__).parent
+KINDS = ("deploy", "system", "contract", "integration", "unit")
+"""The folders, those whose tests take longest first."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -20,11 +25,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for name, skip in skips.items():
             if item.get_closest_marker(name) and not config.getoption(f"--{name}"):
                 item.add_marker(skip)
+    # The long ones first, so that no process is left with one when the others have ended.
+    items.sort(key=lambda item: KINDS.index(item.path.relative_to(HERE).parts[0]))
 
 
 def pytest_configure(config: pytest.Config) -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    if config.getoption("--long"):
+        os.environ["ALONE"] = "1"
     # The suite must not depend on who runs it.
     for name in (
         "API_KEY",

@@ -19,7 +19,7 @@ PICO_REQUEST = (
 
 def send_pico(server: Server) -> bytes:
     """As the original's firmware does, byte for byte; returns all that it would read."""
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as device:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as device:
         device.sendall(PICO_REQUEST)
         return read_all(device)
 

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from tests.load import wait_until
+from tests.ports import free_port
 from tests.requirements import require
-from tests.servers import free_port
 
 ROOT = Path(__file__).parents[1]
 DOMAIN = "sensors.example.net"
@@ -92,7 +92,7 @@ class Nginx:
     def stop(self) -> None:
         if self._process is not None:
             self._process.terminate()
-            self._process.wait(20)
+            self._process.wait(60)
 
     @property
     def pid(self) -> int:

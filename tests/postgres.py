@@ -6,11 +6,9 @@ import functools
 import importlib.util
 import os
 import pwd
-import random
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import threading
@@ -26,21 +24,18 @@ import asyncpg
 import psutil
 import pytest
 
+from tests.ports import free_port
 from tests.requirements import require
 
 VERSIONS: Final = ("15", "18")
 
-START_TIMEOUT = 20.0
-STOP_TIMEOUT = 20.0
-SQL_TIMEOUT = 30.0
+START_TIMEOUT = 60.0
+STOP_TIMEOUT = 60.0
+SQL_TIMEOUT = 60.0
 
 ROLE = "sensors"
 SUPERUSER = "postgres"
 PASSWORD = secrets.token_hex(16)
-
-# Below the range for outgoing connections: a client that retries while the server is down can
-# neither take the server's port nor connect to itself.
-PORTS = range(20_000, 32_000)
 
 PREFIX = "sensorflow-postgres-"
 MEMORY = Path("/dev/shm")
@@ -223,14 +218,6 @@ def _initialised(programs: Path) -> Path:
     return data
 
 
-def _free_port() -> int:
-    for port in random.sample(PORTS, 100):
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-    raise AssertionError("no free port")
-
-
 def _name(database: str) -> str:
     """A database's name, from itself or from its URL."""
     return database.rpartition("/")[2]
@@ -266,7 +253,7 @@ class Postgres:
         self.socket_folder = self.folder
         self.data = self.folder / "data"
         self.log = self.folder / "log.txt"
-        self.port = _free_port()
+        self.port = free_port()
         self.password = PASSWORD
         self._process: subprocess.Popen[bytes] | None = None
         subprocess.run(["cp", "-a", template, self.data], check=True)

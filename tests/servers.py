@@ -14,20 +14,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
+from tests.ports import free_port
+
 PROGRAM = Path(sys.executable).parent / "sensorflow"
 
 INGEST_KEY = "ingest-key-of-the-tests"
 READ_KEY = "read-key-of-the-tests"
 ADMIN_KEY = "admin-key-of-the-tests"
 
-START_TIMEOUT = 20.0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+START_TIMEOUT = 60.0
+"""Seconds for what takes one or two on an idle machine."""
 
 
 class Server:
@@ -59,7 +55,11 @@ class Server:
         }
 
     def __enter__(self) -> "Server":
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.kill()
+            raise
         return self
 
     def __exit__(
@@ -116,11 +116,11 @@ class Server:
         """SIGKILL, as a power cut would."""
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
-            self._process.wait(10)
+            self._process.wait(60)
 
     def rows(self, sql: str = "SELECT count(*) FROM readings") -> list[tuple[object, ...]]:
         """Ask the database itself, past the program."""
-        connection = sqlite3.connect(self.data_dir / "sensorflow.db", timeout=10)
+        connection = sqlite3.connect(self.data_dir / "sensorflow.db", timeout=60)
         try:
             return connection.execute(sql).fetchall()
         finally:
@@ -140,7 +140,7 @@ def http(
     """Send one request byte for byte over a new connection; return all that comes back."""
     fields = {"Host": f"127.0.0.1:{port}", "Connection": "close", **(headers or {})}
     lines = [f"{head} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())]
-    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
         connection.sendall("\r\n".join([*lines, "", ""]).encode() + body)
         return read_all(connection)
 

@@ -8,6 +8,8 @@ import pytest
 
 from sensorflow.storage.base import Storage
 from sensorflow.storage.engine import open_storage
+from sensorflow.storage.postgres import connection, sensors, session
+from sensorflow.storage.postgres import storage as storage_module
 from sensorflow.storage.postgres.storage import PostgresStorage
 from tests.postgres import VERSIONS, Postgres, shared
 
@@ -33,6 +35,17 @@ class Database:
     def count(self, table: str = "readings") -> int:
         count: int = self.execute(f"SELECT count(*) FROM {table}")[0][0]
         return count
+
+
+@pytest.fixture
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests that are not about time-outs: a busy machine is no database that is away."""
+    for name in ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout"):
+        monkeypatch.setitem(connection._SESSION, name, "60000")
+    monkeypatch.setattr(connection, "CONNECT_TIMEOUT", 60.0)
+    monkeypatch.setattr(session, "APPEND_TIMEOUT", 60.0)
+    monkeypatch.setattr(storage_module, "READ_TIMEOUT", 60.0)
+    monkeypatch.setattr(sensors, "TIMEOUT", 60.0)
 
 
 @pytest.fixture(params=VERSIONS)

@@ -32,8 +32,10 @@ from sensorflow.storage.postgres.storage import PostgresStorage
 from tests.helpers import device_reading, eventually, server_reading
 from tests.postgres import VERSIONS, Postgres, shared
 
+pytestmark = pytest.mark.usefixtures("unhurried")
+
 ENCODE = WireEncoder(UTC)
-SECONDS = 20.0
+SECONDS = 60.0
 
 # A session that listens says so in its last statement, or that it has just been asked whether it
 # lives; the latter may also be a reading session, which does not mind being ended.

@@ -18,6 +18,8 @@ from sensorflow.readings import Clock, Reading
 from sensorflow.storage.postgres.storage import PostgresStorage
 from tests.postgres import PASSWORD, VERSIONS, Postgres, shared
 
+pytestmark = pytest.mark.xdist_group("grafana")
+
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy/grafana"
 WEATHER = ROOT / "tests/data/nyc-weather-2013.csv.gz"

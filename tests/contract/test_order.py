@@ -18,6 +18,8 @@ from sensorflow.storage.postgres.storage import PostgresStorage
 from tests.helpers import device_reading, server_reading
 from tests.postgres import VERSIONS, Postgres, shared
 
+pytestmark = pytest.mark.usefixtures("unhurried")
+
 WRITERS = 4
 BATCHES = 60
 LARGEST = 600
@@ -129,7 +131,7 @@ async def waits_for_lock(database: Database) -> bool:
 
 
 async def test_a_commit_waits_for_the_one_that_has_smaller_ids(database: Database) -> None:
-    async with storages(database, 1) as (fast,), asyncio.timeout(20):
+    async with storages(database, 1) as (fast,), asyncio.timeout(60):
         async with uncommitted(database[1], server_reading("slow")) as first:
             commit = asyncio.create_task(fast.append([server_reading("fast")]))
             while not await waits_for_lock(database):
@@ -142,7 +144,7 @@ async def test_a_commit_waits_for_the_one_that_has_smaller_ids(database: Databas
 
 async def test_without_the_lock_a_reader_would_miss_readings(database: Database) -> None:
     server, url = database
-    async with storages(database, 1) as (fast,), asyncio.timeout(20):
+    async with storages(database, 1) as (fast,), asyncio.timeout(60):
         ((function,),) = await asyncio.to_thread(
             server.execute, "SELECT pg_get_functiondef('reserve_ids'::regproc)", database=url
         )

@@ -118,7 +118,7 @@ async def test_upkeep_goes_on_after_it_was_put_off_and_ends_when_told(
             await other.execute("LOCK commits")
             await eventually(lambda: database.execute(WAITING) != [])
             keeper.stop()
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 await running
     finally:
         await other.close()

@@ -14,6 +14,8 @@ from sensorflow.storage.postgres.storage import PostgresStorage
 from tests.contract.conftest import TERMINATED, Database
 from tests.helpers import NOON, device_reading, server_reading
 
+pytestmark = pytest.mark.usefixtures("unhurried")
+
 HARD_NAMES = ['say "hi"', "back\\slash", "line/1?x=%20", "Küche 😀", "it's", "[1]", "null", "{}"]
 
 

@@ -18,6 +18,8 @@ from sensorflow.storage.postgres.storage import PostgresStorage
 from sensorflow.storage.sqlite import SqliteStorage
 from tests.helpers import NOON, device_reading, server_reading
 
+pytestmark = pytest.mark.usefixtures("unhurried")
+
 
 @pytest.fixture
 def storage(any_storage: Storage) -> Storage:

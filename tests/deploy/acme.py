@@ -10,8 +10,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tests.load import wait_until
+from tests.ports import free_port
 from tests.requirements import require
-from tests.servers import free_port
 
 
 class Authority:

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.ports import free_port
 from tests.requirements import require
-from tests.servers import free_port
 
 PATIENCE = 60.0
 

@@ -24,7 +24,11 @@ from tests.deploy.images import Images
 from tests.load import judge, loaded, wait_until
 from tests.servers import ADMIN_KEY, INGEST_KEY, PROGRAM, READ_KEY
 
-pytestmark = [pytest.mark.deploy, pytest.mark.timeout(400)]
+pytestmark = [
+    pytest.mark.deploy,
+    pytest.mark.timeout(600),
+    pytest.mark.xdist_group("containers"),
+]
 
 WEATHER = Path(__file__).parents[1] / "data/nyc-weather-2013.csv.gz"
 REPLAYED = 5_000

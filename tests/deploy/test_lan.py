@@ -11,9 +11,14 @@ from tests.deploy.containers import Container, Engine
 from tests.deploy.images import ROOT, Images
 from tests.deploy.test_image import count, post
 from tests.load import drained, loaded, wait_until
-from tests.servers import INGEST_KEY, READ_KEY, free_port
+from tests.ports import free_port
+from tests.servers import INGEST_KEY, READ_KEY
 
-pytestmark = [pytest.mark.deploy, pytest.mark.timeout(400)]
+pytestmark = [
+    pytest.mark.deploy,
+    pytest.mark.timeout(600),
+    pytest.mark.xdist_group("containers"),
+]
 
 FILE = "docker-compose.lan.yml"
 

@@ -93,7 +93,7 @@ def serve(request: pytest.FixtureRequest, tmp_path: Path) -> Serve:
         serving = asyncio.create_task(server._serve([listener]))
         try:
             async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(30):
                     while (await client.get("/healthz")).status_code != 200:
                         pass
                 yield Running(application, port, client, not own)

@@ -12,7 +12,7 @@ from tests.servers import INGEST_KEY, READ_KEY
 
 
 async def receive(socket: websockets.ClientConnection) -> dict[str, object]:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         frame = await socket.recv()
     assert isinstance(frame, str)
     loaded: dict[str, object] = json.loads(frame)
@@ -20,7 +20,7 @@ async def receive(socket: websockets.ClientConnection) -> dict[str, object]:
 
 
 async def closed(socket: websockets.ClientConnection) -> tuple[int, str]:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await socket.wait_closed()
     assert socket.close_code is not None
     return socket.close_code, socket.close_reason or ""

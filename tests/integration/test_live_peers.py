@@ -25,7 +25,7 @@ class Peer:
 
     async def frame(self) -> tuple[int, bytes]:
         """The next frame's opcode and payload."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             first, length = await self.reader.readexactly(2)
             if length == 126:
                 length = int.from_bytes(await self.reader.readexactly(2), "big")
@@ -107,15 +107,15 @@ async def test_who_is_half_gone_is_found_by_the_ping(serve: Serve) -> None:
 
 
 async def test_who_still_takes_its_frames_is_not_given_up(serve: Serve) -> None:
-    async with serve(ping=1.0, subscriber_buffer_kb=16_384) as app:
+    async with serve(ping=2.0, subscriber_buffer_kb=16_384) as app:
         if app.stock:
             pytest.skip("the stock protocol counts pongs only")
         async with joined(app, receive_buffer=4096) as busy:
-            posting = asyncio.create_task(post_large(app, 500))
+            posting = asyncio.create_task(post_large(app, 800))
             # Slower than they come: a ping soon waits for longer than its answer is waited for.
-            for expected in range(1, 501):
+            for expected in range(1, 801):
                 assert await busy.reading() == expected
-                await asyncio.sleep(0.004)
+                await asyncio.sleep(0.005)
             await posting
 
 

@@ -33,7 +33,7 @@ async def ask(app: Running, sensor_id: str) -> dict[str, Any]:
 
 async def received(app: Running, sensor_id: str, count: int) -> dict[str, Any]:
     """What is told of a sensor as soon as so many of its readings are counted."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while True:
             response = await app.http.get(f"/api/sensors/{quote(sensor_id, safe='')}", headers=READ)
             if response.status_code == 200 and response.json()["counts"]["received"] >= count:

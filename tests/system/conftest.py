@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser, async_playwright, expect
 
 from tests.postgres import VERSIONS, Postgres, shared
 from tests.requirements import require
@@ -21,6 +21,9 @@ CHROMIUM_OPTIONS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+
+# Far more than it takes on an idle machine.
+expect.set_options(timeout=60_000)
 
 
 @dataclass

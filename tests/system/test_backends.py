@@ -27,7 +27,7 @@ def post(server: Server, body: object) -> bytes:
 
 async def test_the_pico_w_bytes_reach_the_disk_and_a_subscriber(backend: Backend) -> None:
     url = f"ws://127.0.0.1:{backend.server.port}/ws/sensor_updates?api-key={READ_KEY}"
-    async with websockets.connect(url) as subscriber, asyncio.timeout(10):
+    async with websockets.connect(url) as subscriber, asyncio.timeout(30):
         response = await asyncio.to_thread(send_pico, backend.server)
         frame = json.loads(await subscriber.recv())
     assert response.startswith(b"HTTP/1.1 201 ")
@@ -62,7 +62,7 @@ async def test_while_the_database_is_away_the_pico_w_gets_its_answer_and_is_seen
 ) -> None:
     with Postgres("15") as postgres, serving(tmp_path, DATABASE_URL=postgres.url()) as server:
         url = f"ws://127.0.0.1:{server.port}/ws/sensor_updates?api-key={READ_KEY}"
-        async with websockets.connect(url) as subscriber, asyncio.timeout(20):
+        async with websockets.connect(url) as subscriber, asyncio.timeout(60):
             await asyncio.to_thread(postgres.stop)
             response = await asyncio.to_thread(send_pico, server)
             assert response.startswith(b"HTTP/1.1 202 ")

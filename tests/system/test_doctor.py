@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from tests.load import wait_until
+from tests.ports import free_port
 from tests.postgres import Postgres, shared
-from tests.servers import ADMIN_KEY, INGEST_KEY, PROGRAM, READ_KEY, Server, free_port, http
+from tests.servers import ADMIN_KEY, INGEST_KEY, PROGRAM, READ_KEY, Server, http
 
 KEYS = {
     "API_KEY": "9f2c61d07ab34e58",

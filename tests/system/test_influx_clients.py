@@ -51,7 +51,7 @@ async def on_the_stream(server: Server, count: int) -> list[Said]:
     url = f"ws://127.0.0.1:{server.port}/ws/sensor_updates?api-key={READ_KEY}&since=0"
     own = ("id", "sensor_id", "recorded_at", "received_at", "date_recorded", "time_recorded")
     said: list[Said] = []
-    async with websockets.connect(url) as subscriber, asyncio.timeout(20):
+    async with websockets.connect(url) as subscriber, asyncio.timeout(60):
         for _ in range(count):
             frame = json.loads(await subscriber.recv())
             assert frame["id"] == len(said) + 1
@@ -220,7 +220,7 @@ async def test_while_the_database_is_away_what_is_written_is_kept(tmp_path: Path
         await asyncio.to_thread(send)
         url = f"ws://127.0.0.1:{server.port}/ws/sensor_updates?api-key={READ_KEY}&since=0"
         stored: list[str] = []
-        async with websockets.connect(url) as subscriber, asyncio.timeout(20):
+        async with websockets.connect(url) as subscriber, asyncio.timeout(60):
             while len(stored) < 2:
                 frame = json.loads(await subscriber.recv())
                 if frame["id"] is not None:

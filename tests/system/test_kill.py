@@ -42,7 +42,7 @@ class Replay:
         return len(self.acknowledged) - before
 
     def _send(self) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", self._server.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self._server.port, timeout=60)
         headers = {"X-API-Key": INGEST_KEY, "Content-Type": "application/json"}
         while self._left:
             row = self._left.pop()

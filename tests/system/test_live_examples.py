@@ -22,7 +22,7 @@ from tests.requirements import require
 from tests.servers import READ_KEY, Server, serving
 
 PAGE = (Path(__file__).parents[2] / "docs/live.md").read_text(encoding="utf-8")
-PATIENCE = 30
+PATIENCE = 60
 
 Shown = Callable[[], Awaitable[str]]
 """What a client has shown so far."""

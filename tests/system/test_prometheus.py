@@ -16,8 +16,9 @@ from prometheus_client import generate_latest
 
 from sensorflow.metrics import Metrics
 from tests.helpers import eventually
+from tests.ports import free_port
 from tests.requirements import require
-from tests.servers import ADMIN_KEY, INGEST_KEY, READ_KEY, free_port, http
+from tests.servers import ADMIN_KEY, INGEST_KEY, READ_KEY, http
 from tests.workers import SECONDS, Workers, on_each
 
 ROOT = Path(__file__).parents[2]
@@ -95,14 +96,14 @@ class Prometheus:
 
     def ready(self) -> bool:
         try:
-            with urllib.request.urlopen(f"{self._base}/-/ready", timeout=5) as response:
+            with urllib.request.urlopen(f"{self._base}/-/ready", timeout=60) as response:
                 return bool(response.status == 200)
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             return False
 
     def ask(self, path: str, **parameters: str) -> Any:
         url = f"{self._base}/api/v1/{path}?{urlencode(parameters)}"
-        with urllib.request.urlopen(url, timeout=10) as response:
+        with urllib.request.urlopen(url, timeout=60) as response:
             return json.load(response)["data"]
 
     def value(self, query: str) -> float | None:
@@ -136,7 +137,7 @@ def prometheus(folder: Path, configuration: Path) -> Iterator[Prometheus]:
         yield Prometheus(port)
     finally:
         process.kill()
-        process.wait(10)
+        process.wait(60)
 
 
 async def test_prometheus_reads_what_was_sent_to_two_workers(tmp_path: Path, database: str) -> None:

@@ -57,7 +57,7 @@ class Sender:
             "pressure": 1000,
             "recorded_at": moment(n),
         }
-        connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=60)
         headers = {"X-API-Key": INGEST_KEY, "Content-Type": "application/json"}
         with closing(connection):
             connection.request("POST", "/api/temperature_reading", json.dumps(body), headers)

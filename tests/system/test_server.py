@@ -17,17 +17,9 @@ import pytest
 import websockets
 
 from tests.devices import PICO_BODY, send_pico
-from tests.servers import (
-    ADMIN_KEY,
-    INGEST_KEY,
-    PROGRAM,
-    READ_KEY,
-    Server,
-    free_port,
-    http,
-    read_all,
-    serving,
-)
+from tests.helpers import promised
+from tests.ports import free_port
+from tests.servers import ADMIN_KEY, INGEST_KEY, PROGRAM, READ_KEY, Server, http, read_all, serving
 
 
 @pytest.fixture
@@ -58,7 +50,7 @@ def reading(n: int) -> dict[str, object]:
 def test_garbage_on_the_wire_harms_nobody(
     server: Server, request_bytes: bytes, status: bytes
 ) -> None:
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
         connection.sendall(request_bytes)
         assert read_all(connection).split(b" ")[1] == status
     assert send_pico(server).startswith(b"HTTP/1.1 201 ")
@@ -77,7 +69,7 @@ def test_a_request_that_never_ends_is_answered_and_closed(server: Server) -> Non
         answers.append(read_all(connection).split(b"\r\n")[0])
         connection.close()
     assert answers == [b"HTTP/1.1 408 Request Timeout"] * 2 + [b""]
-    assert 15 < time.monotonic() - started < 40
+    assert 15 < time.monotonic() - started < promised(40)
     assert send_pico(server).startswith(b"HTTP/1.1 201 ")
 
 
@@ -119,13 +111,13 @@ def test_sigterm_under_load_answers_every_request_that_was_read(server: Server) 
 def test_ctrl_c_stops_with_exit_code_0_and_closes_subscribers_with_1012(server: Server) -> None:
     async def watch() -> int | None:
         url = f"ws://127.0.0.1:{server.port}/ws/sensor_updates?api-key={READ_KEY}"
-        async with asyncio.timeout(20), websockets.connect(url) as subscriber:
+        async with asyncio.timeout(60), websockets.connect(url) as subscriber:
             server.process.send_signal(2)
             await subscriber.wait_closed()
             return subscriber.close_code
 
     assert asyncio.run(watch()) == 1012
-    assert server.process.wait(20) == 0
+    assert server.process.wait(60) == 0
 
 
 def test_a_subscriber_that_takes_nothing_does_not_hold_up_the_end(server: Server) -> None:
@@ -142,7 +134,7 @@ def test_a_subscriber_that_takes_nothing_does_not_hold_up_the_end(server: Server
         assert post(server, wide).startswith(b"HTTP/1.1 201 ")
     started = time.monotonic()
     assert server.terminate() == 0
-    assert time.monotonic() - started < 15
+    assert time.monotonic() - started < promised(15)
     stuck.close()
 
 
@@ -186,7 +178,7 @@ def test_a_wrong_setting_stops_the_start_with_one_line(
         cwd=tmp_path,
         env={**server.environment(), variable: value},
         capture_output=True,
-        timeout=20,
+        timeout=60,
     )
     assert result.returncode == 2
     assert result.stderr.startswith(f"sensorflow: {variable}: ".encode())
@@ -199,7 +191,7 @@ def test_keys_are_shown_once_and_the_printed_curl_works_when_pasted(tmp_path: Pa
         curl = re.search(r"(curl http\S+ .*)", greeting)
         assert curl is not None
         sent = subprocess.run(
-            ["bash", "-c", curl[1]], capture_output=True, timeout=20, check=True
+            ["bash", "-c", curl[1]], capture_output=True, timeout=60, check=True
         ).stdout
         assert json.loads(sent)["status"] == "stored"
         assert re.search(rf"{server.base}/#key=sf_\S+", greeting)
@@ -213,7 +205,7 @@ def test_keys_are_shown_once_and_the_printed_curl_works_when_pasted(tmp_path: Pa
         assert "sf_" not in server.output.read_text()
         # The keys shown once are still in force.
         again = subprocess.run(
-            shlex.split(curl[1]), capture_output=True, timeout=20, check=True
+            shlex.split(curl[1]), capture_output=True, timeout=60, check=True
         ).stdout
         assert json.loads(again)["id"] == 2
 
@@ -222,7 +214,7 @@ def test_keys_are_shown_once_and_the_printed_curl_works_when_pasted(tmp_path: Pa
 def test_no_key_reaches_any_log(tmp_path: Path, log_format: str) -> None:
     with serving(tmp_path, LOG_LEVEL="debug", LOG_FORMAT=log_format) as server:
         # A fault nobody foresaw is logged with its trace: the table is gone from under the server.
-        connection = sqlite3.connect(server.data_dir / "sensorflow.db", timeout=10)
+        connection = sqlite3.connect(server.data_dir / "sensorflow.db", timeout=60)
         connection.execute("DROP TABLE readings")
         connection.commit()
         connection.close()
@@ -261,7 +253,7 @@ def test_db_upgrade_by_hand_does_what_serve_does(tmp_path: Path) -> None:
         cwd=tmp_path,
         env=server.environment(),
         capture_output=True,
-        timeout=30,
+        timeout=60,
     )
     assert result.returncode == 0, result.stderr
     by_hand = server.rows("SELECT name, sql FROM sqlite_master ORDER BY name")
@@ -278,7 +270,7 @@ def test_a_data_dir_that_cannot_be_used_stops_the_start_with_one_line(tmp_path: 
         cwd=tmp_path,
         env={**server.environment(), "DATA_DIR": str(tmp_path / "file" / "data")},
         capture_output=True,
-        timeout=20,
+        timeout=60,
     )
     assert result.returncode == 2
     assert result.stderr.startswith(b"sensorflow: DATA_DIR: ")
@@ -302,7 +294,7 @@ def test_a_database_that_cannot_be_used_stops_the_start_with_one_line(
         connection.close()
         server.log.unlink()
     server.launch()
-    assert server.process.wait(20) != 0
+    assert server.process.wait(60) != 0
     lines = server.log.read_text().splitlines()
     assert len(lines) == 1, lines
     assert "the database cannot be used" in lines[0]
@@ -323,7 +315,7 @@ def test_what_anybody_may_send_fills_no_log(server: Server) -> None:
 
 def stalled(server: Server, start: bytes) -> socket.socket:
     """A connection that has sent `start` and will say no more; the server has read it."""
-    connection = socket.create_connection(("127.0.0.1", server.port), timeout=30)
+    connection = socket.create_connection(("127.0.0.1", server.port), timeout=60)
     connection.sendall(start)
     # Answered after it, on the same loop: by then the bytes above have been read.
     http(server.port, "GET /healthz")
@@ -337,7 +329,7 @@ def test_an_unfinished_request_does_not_hold_up_the_end(server: Server) -> None:
     connection = stalled(server, HEAD + b"Content-Length: 100\r\n\r\n{")
     started = time.monotonic()
     assert server.terminate() == 0
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < promised(5)
     answer = read_all(connection)
     connection.close()
     assert answer.startswith(b"HTTP/1.1 503 ")
@@ -362,7 +354,7 @@ def test_an_upgrade_that_is_no_handshake_is_not_kept_and_harms_no_shutdown(serve
 
 @pytest.mark.parametrize("field", [b"x: y\r\n", b"x: " + b"y" * 60_000 + b"\r\n", b"y" * 60_000])
 def test_endless_trailers_are_cut_off(server: Server, field: bytes) -> None:
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
         connection.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n0\r\n")
         sent = 0
         try:
@@ -376,7 +368,7 @@ def test_endless_trailers_are_cut_off(server: Server, field: bytes) -> None:
 
 def test_rubbish_after_a_whole_request_does_not_take_its_receipt(server: Server) -> None:
     body = PICO_BODY.encode()
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
         connection.sendall(HEAD + b"Content-Length: %d\r\n\r\n%b\x00\x01" % (len(body), body))
         answer = read_all(connection)
     assert answer.startswith(b"HTTP/1.1 201 ")
@@ -416,7 +408,7 @@ def test_a_start_that_fails_keeps_no_key_that_nobody_has_seen(tmp_path: Path) ->
     server.data_dir.mkdir()
     (server.data_dir / "sensorflow.db").write_bytes(b"something else " * 100)
     server.launch()
-    assert server.process.wait(20) != 0
+    assert server.process.wait(60) != 0
     (server.data_dir / "sensorflow.db").unlink()
     with server:
         assert len(set(re.findall(r"sf_[\w-]{20,}", server.output.read_text()))) == 3
@@ -427,7 +419,7 @@ def test_readyz_knows_a_database_that_cannot_be_written(server: Server) -> None:
     connection.execute("BEGIN IMMEDIATE")
     started = time.monotonic()
     assert post(server, reading(1)).startswith(b"HTTP/1.1 503 ")
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < promised(3)
     assert http(server.port, "GET /readyz").startswith(b"HTTP/1.1 503 ")
     connection.execute("ROLLBACK")
     connection.close()
@@ -466,5 +458,5 @@ def test_a_whole_request_keeps_its_receipt_whatever_follows_it_at_the_end(server
     connection.close()
     assert answer.startswith(b"HTTP/1.1 201 ")
     assert answer.count(b"HTTP/1.1 ") == 1
-    assert server.process.wait(20) == 0
+    assert server.process.wait(60) == 0
     assert server.rows() == [(1,)]

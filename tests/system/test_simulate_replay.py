@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import INGEST_KEY, PROGRAM, READ_KEY, Server, free_port, serving
+from tests.ports import free_port
+from tests.servers import INGEST_KEY, PROGRAM, READ_KEY, Server, serving
 
 REAL_FILE = Path(__file__).parent.parent / "data" / "nyc-weather-2013.csv.gz"
 TIMEOUT = 60

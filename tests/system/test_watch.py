@@ -17,9 +17,12 @@ import pytest
 
 from tests.devices import send
 from tests.helpers import eventually
-from tests.servers import INGEST_KEY, PROGRAM, READ_KEY, Server, free_port, serving
+from tests.ports import free_port
+from tests.servers import INGEST_KEY, PROGRAM, READ_KEY, Server, serving
 
-PATIENCE = 30
+pytestmark = pytest.mark.xdist_group("watch")
+
+PATIENCE = 60
 
 Start = Callable[..., "subprocess.Popen[bytes]"]
 

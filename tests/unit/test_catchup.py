@@ -203,7 +203,7 @@ async def test_who_takes_a_little_now_and_then_is_not_closed() -> None:
     stream.catch_up.begin(stream.subscriber(trickle), None)
     while len(trickle.ids) == (stream.hub.cursor or 0):
         stream.commit("a" * 50)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while trickle.unread >= MAX_BUFFERED // 4:
             trickle.read(200)
             await asyncio.sleep(0.02)

@@ -44,7 +44,7 @@ class Elsewhere:
 
     def kill(self) -> None:
         self._process.kill()
-        self._process.wait(20)
+        self._process.wait(60)
 
     def _ask(self, command: str, key: str, times: int) -> int:
         assert self._process.stdin is not None

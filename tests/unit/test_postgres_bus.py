@@ -79,7 +79,7 @@ class Bench:
             yield self
         finally:
             self.bus.end()
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 await asyncio.gather(*tasks)
             await self.bus.stop()
 

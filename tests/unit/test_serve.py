@@ -13,7 +13,7 @@ from sensorflow.cli.listening import listen
 from sensorflow.errors import SettingsError
 from sensorflow.keys.keyring import Scope
 from sensorflow.settings import Settings
-from tests.servers import free_port
+from tests.ports import free_port
 
 
 @contextmanager

@@ -133,7 +133,7 @@ class Bench:
             self.database.stop()
             self.shelter.stop()
             self.writer.close()
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 await asyncio.gather(*tasks)
             self.shelter.close()
 

@@ -146,7 +146,7 @@ def test_what_a_killed_process_left_is_adopted_once_and_only_then(tmp_path: Path
         assert adopt(first) == 0
     finally:
         child.kill()
-        child.wait(10)
+        child.wait(60)
         child.stdin.close()
         child.stdout.close()
     assert adopt(first) == 3

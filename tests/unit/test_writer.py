@@ -87,7 +87,7 @@ class Bench:
         yield self
         self.storage.release()
         self.writer.close()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await asyncio.gather(task, return_exceptions=True)
 
 
