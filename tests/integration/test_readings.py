@@ -151,6 +151,9 @@ async def test_gzip_is_taken_and_its_bombs_are_not(app: Running) -> None:
     assert (await post(app, body, **{"Content-Encoding": "gzip"}))[1]["stored"] == 2
     parts = gzip.compress(b'{"sensor_id":"a",') + gzip.compress(b'"x":1}')
     assert (await post(app, parts, **{"Content-Encoding": "gzip"}))[0] == 201
+    parts = gzip.compress(b"") * 20_000 + gzip.compress(b'{"sensor_id":"a","x":1}')
+    assert (await post(app, parts, **{"Content-Encoding": "gzip"}))[0] == 201
+    assert (await post(app, parts[:-1], **{"Content-Encoding": "gzip"}))[0] == 400
     large = json.dumps([at(n % 60, **{f"m{m}": m for m in range(60)}) for n in range(900)]).encode()
     assert len(gzip.compress(large, 0)) > 65_536  # unpacked in a thread
     compressed = gzip.compress(large, 0)

@@ -87,6 +87,9 @@ NOT_NUMBERS: list[object] = [
     [],
     [1.0],
     "1,5",
+    # Hours, if every way to read the digits were tried.
+    pytest.param("9" * 60_000 + "x", id="long integer"),
+    pytest.param("9" * 30_000 + "." + "9" * 30_000 + "x", id="long fraction"),
 ]
 
 

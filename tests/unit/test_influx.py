@@ -97,6 +97,14 @@ async def test_names(line: str, names: list[str]) -> None:
     assert list(measurements) == names
 
 
+async def test_a_refused_line_is_its_sensors_where_it_says_whose_it_is() -> None:
+    lines = await taken(f"m,host=h a=1 5\nm a=1 5\nm,host=h a= 5\n{'m' * 70},host=i a=1")
+    assert lines.refused_by_sensor == {
+        ("h", Reason.CLOCK_NOT_SET): 1,
+        ("i", Reason.BAD_MEASUREMENT_NAME): 1,
+    }
+
+
 async def test_a_name_that_is_too_long_is_refused_with_its_line() -> None:
     reason, detail = await refusal("m" * 63 + " a=1,value=2", sensor_id="s")
     assert reason is Reason.BAD_MEASUREMENT_NAME
@@ -180,6 +188,7 @@ async def test_what_is_wrong_with_a_line_does_not_concern_the_others() -> None:
     lines = await taken(b"m,host=h a=1\nm,host=h a=\n\n#\nm,host=\xff a=1\nm,host=h b=2")
     assert [one.measurements for one in lines.merged] == [{"m.a": 1.0, "m.b": 2.0}]
     assert lines.refused == {Reason.NOT_LINE_PROTOCOL: 1, Reason.BAD_SENSOR_ID: 1}
+    assert not lines.refused_by_sensor
     assert lines.first_refusal.startswith("line 2: Fields are written as key=value")
 
 

@@ -196,6 +196,15 @@ def test_a_line_has_a_bound(line: str) -> None:
         assert refused.value.reason is Reason.BODY_TOO_LARGE
 
 
+@pytest.mark.parametrize(
+    "value", ["9" * 60_000 + "x", "1e" + "9" * 60_000 + "x"], ids=["integer", "exponent"]
+)
+def test_a_long_number_that_is_none_is_refused_at_once(value: str) -> None:
+    with pytest.raises(Refusal) as refused:
+        point_at(f"m x={value}", 0)
+    assert refused.value.reason is Reason.NOT_LINE_PROTOCOL
+
+
 def test_a_line_may_be_as_long_as_its_bound() -> None:
     line = "m x=1".ljust(MAX_LINE - 1)
     assert point_at(f"{line} ", 0)[1] == MAX_LINE

@@ -67,6 +67,8 @@ class Lines:
         self.readings = 0
         """How many the lines make."""
         self.refused: Counter[Reason] = Counter()
+        self.refused_by_sensor: Counter[tuple[str, Reason]] = Counter()
+        """Those of them that say whose they are."""
         self.first_refusal = ""
         self._sensor_tags = sensor_tags
         self._sensor_id = sensor_id
@@ -122,14 +124,20 @@ class Lines:
                 line = text.count("\n", 0, position) + 1
                 self.first_refusal = f"line {line}: {refusal.detail}"
             self.refused[refusal.reason] += 1
+            if refusal.sensor_id is not None:
+                self.refused_by_sensor[refusal.sensor_id, refusal.reason] += 1
         return next_line(text, position) if after is None else after
 
     def _add(self, point: Point) -> None:
         sensor_id = self._take_sensor(point.tags)
         recorded_at = None
-        if point.time is not None:
-            recorded_at = time_of_count(point.time, self._precision, self._received_at)
-        named = self._named(point)
+        try:
+            if point.time is not None:
+                recorded_at = time_of_count(point.time, self._precision, self._received_at)
+            named = self._named(point)
+        except Refusal as refusal:
+            refusal.sensor_id = sensor_id
+            raise
         self.ignored += len(point.fields) - len(named)
         if not named:
             return

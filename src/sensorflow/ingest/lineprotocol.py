@@ -21,8 +21,9 @@ _END: Final = re.compile(r"(?: ++(-?[0-9]++))?+[ \t\r]*+(?:\n|\Z)")
 _ESCAPED_IN_MEASUREMENT: Final = re.compile(r"\\([, ])")
 _ESCAPED: Final = re.compile(r"\\([,= ])")
 
-_FLOAT: Final = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
-_INTEGER: Final = re.compile(r"-?[0-9]+i|[0-9]+u")
+# What was matched is not tried in another way: that would take seconds for thousands of digits.
+_FLOAT: Final = re.compile(r"[+-]?+(?:[0-9]++(?:\.[0-9]*+)?+|\.[0-9]++)(?:[eE][+-]?+[0-9]++)?+")
+_INTEGER: Final = re.compile(r"-?+[0-9]++i|[0-9]++u")
 _BOOLEANS: Final = frozenset(
     ("t", "T", "true", "True", "TRUE", "f", "F", "false", "False", "FALSE")
 )

@@ -14,14 +14,14 @@ class BySensor:
     def __init__(self) -> None:
         self._counts: Counts = {}
 
-    def count(self, sensor_id: str, outcome: str) -> None:
-        """Count one reading."""
+    def count(self, sensor_id: str, outcome: str, number: int = 1) -> None:
+        """Count one reading, or several alike."""
         outcomes = self._counts.get(sensor_id)
         if outcomes is None:
             if len(self._counts) >= MAX_SENSORS:
                 return
             self._counts[sensor_id] = outcomes = {}
-        outcomes[outcome] = outcomes.get(outcome, 0) + 1
+        outcomes[outcome] = outcomes.get(outcome, 0) + number
 
     def take(self) -> Counts:
         """What was counted since the last time."""

@@ -147,6 +147,8 @@ class WriteEndpoint(InfluxRoute):
                 raise refusal
         for reason, count in lines.refused.items():
             self._metrics.refused(reason, count)
+        for (sensor_id, reason), count in lines.refused_by_sensor.items():
+            self._metrics.by_sensor.count(sensor_id, reason.value, count)
         for refusal in refusals:
             self._metrics.refused(refusal.reason)
         if lines.ignored:

@@ -1,0 +1,142 @@
+"""Mutated bodies over all ingest routes of the real program: no 5xx, no stall, flat memory."""
+
+import asyncio
+import json
+import re
+import time
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.mutations import request
+from tests.servers import INGEST_KEY, Server, serving
+
+SEED = 20260131
+CONNECTIONS = 8
+PATIENCE = 30.0
+PROBE_PAUSE = 0.005
+MAX_STALL = 1.0
+MAX_GROWTH = 32 * 2**20
+"""Bytes, from after the first tenth on: caches are full by then."""
+
+
+@dataclass
+class Seen:
+    """What the server did."""
+
+    statuses: Counter[int] = field(default_factory=Counter)
+    failures: list[str] = field(default_factory=list)
+    slowest: float = 0.0
+    longest_stall: float = 0.0
+    """Of an answer to /healthz on a connection of its own, asked for all the time."""
+    memory: list[int] = field(default_factory=list)
+    """After the first tenth of the requests, and in the end."""
+
+    def __str__(self) -> str:
+        before, after = (f"{number / 2**20:.0f} MiB" for number in self.memory)
+        return (
+            f"{self.statuses.total():,} requests: {dict(sorted(self.statuses.items()))}; slowest "
+            f"answer {self.slowest * 1e3:.0f} ms, longest stall {self.longest_stall * 1e3:.0f} ms, "
+            f"memory {before}, in the end {after}"
+        )
+
+
+async def fuzz(server: Server, number: int) -> Seen:
+    """Send so many requests; what fails is told with the request."""
+    seen = Seen()
+    process = psutil.Process(server.process.pid)
+    serials = count()
+    probing = asyncio.create_task(probe(server, seen))
+
+    async def send() -> None:
+        reader = writer = None
+        while (serial := next(serials)) < number:
+            if serial == number // 10:
+                seen.memory.append(process.memory_info().rss)
+            sent = request(f"{SEED}-{serial}", INGEST_KEY.encode())
+            if reader is None or writer is None:
+                reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            began = time.monotonic()
+            writer.write(sent.wire)
+            status, kept = await answer(reader)
+            seen.slowest = max(seen.slowest, time.monotonic() - began)
+            seen.statuses[status] += 1
+            if not 200 <= status < 500:
+                seen.failures.append(f"{serial}: {status} for {sent}")
+            if not kept:
+                await closed(writer)
+                reader = writer = None
+        if writer is not None:
+            await closed(writer)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(CONNECTIONS):
+            group.create_task(send())
+    probing.cancel()
+    with suppress(asyncio.CancelledError):
+        await probing
+    seen.memory.append(process.memory_info().rss)
+    return seen
+
+
+async def answer(reader: asyncio.StreamReader) -> tuple[int, bool]:
+    """The status (0 where there is none), and whether the connection is kept."""
+    async with asyncio.timeout(PATIENCE):
+        try:
+            head = (await reader.readuntil(b"\r\n\r\n")).lower()
+            length = re.search(rb"\r\ncontent-length: (\d+)", head)
+            await reader.readexactly(int(length[1]) if length else 0)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return 0, False
+        return int(head[9:12]), b"\r\nconnection: close" not in head
+
+
+async def closed(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with suppress(OSError):
+        await writer.wait_closed()
+
+
+async def probe(server: Server, seen: Seen) -> None:
+    """Ask for /healthz again and again; note the longest that an answer took."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    try:
+        while True:
+            began = time.monotonic()
+            writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert (await answer(reader))[0] == 200
+            seen.longest_stall = max(seen.longest_stall, time.monotonic() - began)
+            await asyncio.sleep(PROBE_PAUSE)
+    finally:
+        await closed(writer)
+
+
+def levels(server: Server) -> set[str]:
+    return {json.loads(line)["level"] for line in server.log.read_text().splitlines()}
+
+
+@pytest.mark.timeout(300)
+async def test_mutated_bodies_are_answered_without_a_5xx(tmp_path: Path) -> None:
+    with serving(tmp_path) as server:
+        seen = await fuzz(server, 2_000)
+        assert not seen.failures, seen.failures[:5]
+        assert seen.statuses[201] > 100 < seen.statuses[400]
+        assert seen.statuses[204] > 20 < seen.statuses[422]
+        assert levels(server) <= {"info", "warning"}
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1_800)
+async def test_a_hundred_thousand_mutated_bodies_stall_nobody(tmp_path: Path) -> None:
+    with serving(tmp_path) as server:
+        seen = await fuzz(server, 100_000)
+        print(f"\n{seen}")
+        assert not seen.failures, seen.failures[:5]
+        assert seen.longest_stall < MAX_STALL
+        assert seen.memory[1] - seen.memory[0] < MAX_GROWTH
+        assert levels(server) <= {"info", "warning"}
