@@ -247,7 +247,7 @@ def test_with_the_originals_env_file_readings_wait_for_a_database_that_comes_lat
             log = container.log()
             assert "PostgreSQL at db:5432/sensordb" in log
             assert "the database is away; readings go to the spool" in log
-            assert "the host in DATABASE_URL is not known here" in log
+            assert "the database's host is not known here" in log
             assert re.search("README's example; everybody knows it +variable=API_KEY_WS", log)
             database = engine.container(
                 images.postgres,

@@ -36,6 +36,28 @@ def restore(
     run(file)
 
 
+@db.command("import-original")
+def import_original(
+    url: Annotated[
+        str,
+        typer.Argument(
+            help="The original's database: postgresql://user:password@host:5432/name.",
+            show_default=False,
+        ),
+    ],
+    timezone: Annotated[
+        str | None,
+        typer.Option(
+            help="The zone of its date_recorded and time_recorded [TIMEZONE].", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Store what the original has in its table `data`, and compare. May be run again."""
+    from sensorflow.cli.moving.import_original import import_original as run
+
+    raise typer.Exit(run(url, timezone))
+
+
 @db.command()
 def restored() -> None:
     """After a restore by other means: have ids go on where none was ever given."""

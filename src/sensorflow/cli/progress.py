@@ -44,7 +44,40 @@ class RecentRate:
         return (total - before) / (now - then) if now > then else 0.0
 
 
-class Display:
+class Faults:
+    """Told on standard error in one line each, up to `MOST_TOLD`."""
+
+    def __init__(self) -> None:
+        self._told = 0
+
+    def tell(self, fault: str) -> None:
+        """Say what is wrong with one row."""
+        self._told += 1
+        if self._told <= MOST_TOLD:
+            print(fault, file=sys.stderr)
+        elif self._told == MOST_TOLD + 1:
+            print("Further faults are only counted.", file=sys.stderr)
+
+
+def bar(
+    console: Console, *, auto_refresh: bool = True, transient: bool = False, disable: bool = False
+) -> Progress:
+    """A bar with what is done, of how many, and how long the rest takes."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        MofNCompleteColumn(),
+        TextColumn("ETA"),
+        TimeRemainingColumn(),
+        console=console,
+        auto_refresh=auto_refresh,
+        transient=transient,
+        disable=disable,
+    )
+
+
+class Display(Faults):
     """Shows a tally. Faults go to standard error, everything else to standard output."""
 
     def __init__(
@@ -54,22 +87,13 @@ class Display:
         console: Console | None = None,
         clock: Callable[[], float] = monotonic,
     ) -> None:
+        super().__init__()
         self._tally = tally
         self._console = console or Console(highlight=False)
         self._clock = clock
         self._started = clock()
         self._rate = RecentRate()
-        self._told = 0
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TaskProgressColumn(),
-            MofNCompleteColumn(),
-            TextColumn("ETA"),
-            TimeRemainingColumn(),
-            console=self._console,
-            auto_refresh=False,
-        )
+        self._bar = bar(self._console, auto_refresh=False)
         self._title = title
         self._task = self._bar.add_task(title, total=None)
 
@@ -81,14 +105,6 @@ class Display:
     def expect(self, total: int) -> None:
         """Show a bar that is full after so many readings."""
         self._bar.update(self._task, total=total)
-
-    def tell(self, fault: str) -> None:
-        """Say in one line what is wrong with one row, up to `MOST_TOLD` times."""
-        self._told += 1
-        if self._told <= MOST_TOLD:
-            print(fault, file=sys.stderr)
-        elif self._told == MOST_TOLD + 1:
-            print("Further faults are only counted.", file=sys.stderr)
 
     async def watch(self) -> None:
         """Keep the terminal up to date until cancelled, then leave it clean."""

@@ -1,6 +1,7 @@
 """What every storage promises. `tests/contract/test_storage.py` holds each to it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
@@ -46,6 +47,9 @@ class Storage(Protocol):
 
         Only those of `sensors` where they are named.
         """
+
+    async def by_server_clock(self, times: Collection[tuple[str, datetime]]) -> list[Reading]:
+        """The readings of these sensors at exactly these times by the server's clock."""
 
     async def oldest(self) -> int:
         """The id below which readings were removed; 1, or less than any, where none were."""

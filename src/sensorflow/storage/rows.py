@@ -40,6 +40,13 @@ LATEST: Final = (
     " ORDER BY r.id DESC LIMIT 1"
 )
 
+AT_TIMES: Final = (
+    "WHERE r.id IN (SELECT t.id FROM json_each(?) n"
+    " CROSS JOIN sensors w ON w.sensor_id = json_extract(n.value, '$[0]')"
+    " CROSS JOIN readings t ON t.sensor = w.id AND t.recorded_at = json_extract(n.value, '$[1]')"
+    " WHERE t.clock = ?) ORDER BY r.id"
+)
+
 
 def as_json(values: Iterable[object]) -> str:
     """Names or rows as one JSON array, so that any number of them fits one prepared statement."""

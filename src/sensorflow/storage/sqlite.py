@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import os
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +18,7 @@ from sqlalchemy import URL, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
 from sensorflow.errors import StorageUnavailable
-from sensorflow.readings import Outcome, Reading
+from sensorflow.readings import Clock, Outcome, Reading
 from sensorflow.sensors import Counts, Page, Place, Sensor, State
 from sensorflow.storage import rollups
 from sensorflow.storage import sensors as of_sensors
@@ -27,12 +27,14 @@ from sensorflow.storage.folder import FILE_NAME, lock_data_dir
 from sensorflow.storage.ids import skip_sqlite_ids
 from sensorflow.storage.migrations import upgrade
 from sensorflow.storage.rows import (
+    AT_TIMES,
     LATEST,
     OF_SENSORS,
     OLDEST,
     SELECT_READINGS,
     as_json,
     from_row,
+    microseconds,
 )
 from sensorflow.storage.thread import Arguments, OwnThread, T
 
@@ -100,6 +102,10 @@ class SqliteStorage:
             parameters += (as_json(sensors),)
         tail += "ORDER BY r.id LIMIT ?"
         return await self._run(self._reader, self._select, tail, (*parameters, limit))
+
+    async def by_server_clock(self, times: Collection[tuple[str, datetime]]) -> list[Reading]:
+        wanted = as_json((name, microseconds(time)) for name, time in times)
+        return await self._run(self._reader, self._select, AT_TIMES, (wanted, Clock.SERVER))
 
     async def oldest(self) -> int:
         return await self._run(self._reader, self._oldest)

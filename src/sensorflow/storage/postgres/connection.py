@@ -48,12 +48,12 @@ class Address:
     password: str | None = field(repr=False)
 
 
-def parse(url: str) -> Address:
+def parse(url: str, name: str = "DATABASE_URL") -> Address:
     """Take a `postgresql://` or `postgres://` URL apart.
 
     The password may hold any character: percent-encoded, or as it is, since it ends at the last
     `@`. The rest is libpq's: hosts, ports, `?sslmode=`, `?host=/folder/of/the/socket`. Raises
-    `SettingsError`.
+    `SettingsError`, which calls the URL by its `name`.
     """
     scheme, _, rest = url.partition("://")
     credentials, at, place = rest.rpartition("@")
@@ -65,7 +65,7 @@ def parse(url: str) -> Address:
             _ = urlsplit(f"//{host}").port
     except ValueError as error:
         raise SettingsError(
-            f"DATABASE_URL: {error}; write postgresql://user:password@host:5432/name."
+            f"{name}: {error}; write postgresql://user:password@host:5432/name."
         ) from None
     return Address(
         dsn,
@@ -141,7 +141,7 @@ def _told(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return NO_ANSWER
     if isinstance(error, socket.gaierror):
-        return f"the host in DATABASE_URL is not known here ({error.strerror})"
+        return f"the database's host is not known here ({error.strerror})"
     if isinstance(error, asyncpg.LockNotAvailableError):
         return "another session holds a lock that is needed, and does not let go"
     return str(error).partition("\n")[0] or type(error).__name__

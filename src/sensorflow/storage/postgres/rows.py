@@ -16,12 +16,12 @@ SELECT_READINGS: Final = _SELECT + "FROM readings r JOIN sensors s ON s.id = r.s
 
 # OFFSET keeps the inner query as it is, one look into the index for each time. Without statistics
 # PostgreSQL would else go through all readings of the sensor.
-_AT_DEVICE_TIMES: Final = (
+_AT_TIMES: Final = (
     "FROM unnest($1::text[], $2::timestamptz[]) AS n (name, time)"
     " JOIN sensors s ON s.sensor_id = n.name CROSS JOIN LATERAL (SELECT * FROM readings"
-    " WHERE sensor = s.id AND recorded_at = n.time AND clock = 1 OFFSET 0) AS r ORDER BY r.id"
+    " WHERE sensor = s.id AND recorded_at = n.time AND clock = $3 OFFSET 0) AS r ORDER BY r.id"
 )
-SELECT_AT_DEVICE_TIMES: Final = _SELECT + _AT_DEVICE_TIMES
+SELECT_AT_TIMES: Final = _SELECT + _AT_TIMES
 
 # One look into the index for each sensor and partition.
 _LATEST: Final = (

@@ -10,7 +10,7 @@ import asyncpg
 from sensorflow.readings import Clock, Duplicate, Outcome, Reading, Stored
 from sensorflow.storage.duplicates import compare
 from sensorflow.storage.postgres.connection import limited, refusing, translated
-from sensorflow.storage.postgres.rows import COLUMNS, SELECT_AT_DEVICE_TIMES, Batch, from_row
+from sensorflow.storage.postgres.rows import COLUMNS, SELECT_AT_TIMES, Batch, from_row
 
 APPEND_TIMEOUT: Final = 1.25
 """Seconds for one commit: a reading waits for two of them, and never for 3 s."""
@@ -161,7 +161,10 @@ class Session:
         times = {(r.sensor_id, r.recorded_at) for r in readings if r.clock is Clock.DEVICE}
         found: Earlier = {}
         rows = await self._connection.fetch(
-            SELECT_AT_DEVICE_TIMES, [name for name, _ in times], [time for _, time in times]
+            SELECT_AT_TIMES,
+            [name for name, _ in times],
+            [time for _, time in times],
+            Clock.DEVICE,
         )
         for row in rows:
             reading = from_row(row)

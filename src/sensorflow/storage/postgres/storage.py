@@ -1,8 +1,9 @@
 """PostgreSQL as the storage: one session writes, a small pool reads."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID, uuid4
 from weakref import WeakSet
@@ -14,13 +15,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from sensorflow.errors import StorageUnavailable
-from sensorflow.readings import Outcome, Reading
+from sensorflow.readings import Clock, Outcome, Reading
 from sensorflow.sensors import Counts, Page, Place, Sensor, State
 from sensorflow.storage.migrations import HEAD, upgrade
 from sensorflow.storage.postgres import sensors as of_sensors
 from sensorflow.storage.postgres.connection import connect, limited, parse, translated
 from sensorflow.storage.postgres.restored import skip_ids
-from sensorflow.storage.postgres.rows import SELECT_LATEST, SELECT_READINGS, from_row
+from sensorflow.storage.postgres.rows import (
+    SELECT_AT_TIMES,
+    SELECT_LATEST,
+    SELECT_READINGS,
+    from_row,
+)
 from sensorflow.storage.postgres.session import Connection, Session
 
 READ_TIMEOUT: Final = 2.0
@@ -122,6 +128,10 @@ class PostgresStorage:
             return await self._select(SELECT_READINGS + tail, (after, until, limit))
         tail += "AND s.sensor_id = ANY ($4::text[]) ORDER BY r.id LIMIT $3"
         return await self._select(SELECT_READINGS + tail, (after, until, limit, sensors))
+
+    async def by_server_clock(self, times: Collection[tuple[str, datetime]]) -> list[Reading]:
+        names, moments = [name for name, _ in times], [time for _, time in times]
+        return await self._select(SELECT_AT_TIMES, (names, moments, Clock.SERVER))
 
     async def oldest(self) -> int:
         async with self._reading() as connection:
