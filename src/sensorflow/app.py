@@ -31,10 +31,12 @@ from sensorflow.web.edge import (
     LIVE_PATH,
     READINGS_PATH,
     STREAM_PATH,
+    ByMethod,
     Edge,
     UpgradeRequired,
 )
 from sensorflow.web.gate import Gate
+from sensorflow.web.history import HistoryEndpoint
 from sensorflow.web.influx import (
     PingEndpoint,
     QueryEndpoint,
@@ -105,7 +107,13 @@ def create_app(
     edge = Edge(
         direct={
             INGEST_PATH: IngestEndpoint(gate, backend.writer, metrics),
-            READINGS_PATH: ReadingsEndpoint(gate, backend.writer, metrics),
+            READINGS_PATH: ByMethod(
+                {
+                    "GET": HistoryEndpoint(gate, backend.history, encode, metrics),
+                    "POST": ReadingsEndpoint(gate, backend.writer, metrics),
+                },
+                metrics,
+            ),
             INFLUX_1_PATH: WriteEndpoint(
                 gate, backend.writer, metrics, error_of_v1, settings.influx_sensor_tag
             ),

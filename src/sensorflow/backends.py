@@ -13,6 +13,7 @@ from sensorflow.bus.postgres import PostgresBus
 from sensorflow.errors import StorageUnavailable
 from sensorflow.history.follower import EMBEDDED_PAGE, Follower
 from sensorflow.history.ledger import Ledger
+from sensorflow.history.raw import History
 from sensorflow.ingest.committer import Committer
 from sensorflow.ingest.database import Database
 from sensorflow.ingest.shelter import Shelter
@@ -43,6 +44,7 @@ class Backend:
 
     writer: Writer
     pages: Pages
+    history: History
     check_health: CheckHealth
     sensors: KnowsSensors
     run: Callable[[Background], AbstractAsyncContextManager[None]]
@@ -82,7 +84,7 @@ def on_sqlite(settings: Settings, hub: Hub, encode: WireEncoder, metrics: Metric
         finally:
             await storage.close()
 
-    return Backend(writer, Pages(storage, encode), check_health, storage, run)
+    return Backend(writer, Pages(storage, encode), History(storage), check_health, storage, run)
 
 
 def on_postgres(settings: Settings, hub: Hub, encode: WireEncoder, metrics: Metrics) -> Backend:
@@ -166,4 +168,4 @@ def on_postgres(settings: Settings, hub: Hub, encode: WireEncoder, metrics: Metr
             shelter.close()
             await storage.close()
 
-    return Backend(writer, Pages(storage, encode), check_health, storage, run)
+    return Backend(writer, Pages(storage, encode), History(storage), check_health, storage, run)

@@ -43,6 +43,18 @@ def is_name(name: str) -> bool:
     return _NAME.fullmatch(name) is not None
 
 
+def check_name(name: str) -> str:
+    """Return a measurement's name, or raise a `Refusal` that says what one looks like."""
+    if not is_name(name):
+        raise Refusal(
+            Reason.BAD_MEASUREMENT_NAME,
+            f"{_shown(name)} cannot name a measurement: use a letter or _ first, then up to 63 "
+            "letters, digits, _, . or -.",
+            field=name[:64],
+        )
+    return name
+
+
 def decode_object(body: bytes) -> dict[str, object]:
     """Decode one JSON object; raise a `Refusal` for anything else."""
     try:
@@ -128,15 +140,8 @@ def _reading(
             number = _number(name, value)
             if number is None:
                 ignored += 1
-            elif not is_name(name):
-                raise Refusal(
-                    Reason.BAD_MEASUREMENT_NAME,
-                    f"{_shown(name)} cannot name a measurement: use a letter or _ first, then up "
-                    "to 63 letters, digits, _, . or -.",
-                    field=name[:64],
-                )
             else:
-                measurements[name] = number
+                measurements[check_name(name)] = number
     if sensor_id is None:
         raise Refusal(Reason.MISSING_FIELD, "sensor_id is missing.", field="sensor_id")
     if not measurements:

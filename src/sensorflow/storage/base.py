@@ -41,15 +41,38 @@ class Storage(Protocol):
         """Up to `limit` readings with an id above `cursor`, in order of id."""
 
     async def between(
-        self, after: int, until: int, limit: int, sensors: Sequence[str] | None = None
+        self,
+        after: int,
+        until: int,
+        limit: int,
+        sensors: Sequence[str] | None = None,
+        start: datetime | None = None,
+        end: datetime | None = None,
     ) -> list[Reading]:
         """Up to `limit` readings with an id above `after`, up to `until`, in order of id.
 
-        Only those of `sensors` where they are named.
+        Only those of `sensors`, recorded from `start` on and before `end`, where these are named.
         """
 
     async def by_server_clock(self, times: Collection[tuple[str, datetime]]) -> list[Reading]:
         """The readings of these sensors at exactly these times by the server's clock."""
+
+    async def recorded_before(
+        self,
+        place: tuple[datetime, int],
+        since: datetime,
+        until: int,
+        limit: int,
+        sensors: Sequence[str] | None,
+    ) -> list[Reading]:
+        """Up to `limit` readings below `place`, by (recorded_at, id), from the highest down.
+
+        Only those recorded from `since` on, with an id up to `until`, of `sensors` where they are
+        named. Looks at up to `limit` readings of each sensor.
+        """
+
+    async def measurement_names(self, limit: int, sensors: Sequence[str] | None) -> list[str]:
+        """Up to `limit` names of what the sensors measured, as far as they have been followed."""
 
     async def oldest(self) -> int:
         """The id below which readings were removed; 1, or less than any, where none were."""

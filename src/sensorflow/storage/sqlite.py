@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError
 from sensorflow.errors import StorageUnavailable
 from sensorflow.readings import Clock, Outcome, Reading
 from sensorflow.sensors import Counts, Page, Place, Sensor, State
-from sensorflow.storage import rollups
+from sensorflow.storage import history, rollups
 from sensorflow.storage import sensors as of_sensors
 from sensorflow.storage.appending import SENSORS_KEPT, Appender
 from sensorflow.storage.folder import FILE_NAME, lock_data_dir
@@ -29,7 +29,6 @@ from sensorflow.storage.migrations import upgrade
 from sensorflow.storage.rows import (
     AT_TIMES,
     LATEST,
-    OF_SENSORS,
     OLDEST,
     SELECT_READINGS,
     as_json,
@@ -93,15 +92,31 @@ class SqliteStorage:
         return await self._run(self._reader, self._select, tail, (cursor, limit))
 
     async def between(
-        self, after: int, until: int, limit: int, sensors: Sequence[str] | None = None
+        self,
+        after: int,
+        until: int,
+        limit: int,
+        sensors: Sequence[str] | None = None,
+        start: datetime | None = None,
+        end: datetime | None = None,
     ) -> list[Reading]:
-        tail = "WHERE r.id > ? AND r.id <= ? "
-        parameters: tuple[object, ...] = (after, until)
-        if sensors is not None:
-            tail += OF_SENSORS
-            parameters += (as_json(sensors),)
-        tail += "ORDER BY r.id LIMIT ?"
-        return await self._run(self._reader, self._select, tail, (*parameters, limit))
+        query = history.between(after, until, limit, sensors, start, end)
+        return await self._run(self._reader, self._select, *query)
+
+    async def recorded_before(
+        self,
+        place: tuple[datetime, int],
+        since: datetime,
+        until: int,
+        limit: int,
+        sensors: Sequence[str] | None,
+    ) -> list[Reading]:
+        query = history.recorded_before(place, since, until, limit, sensors)
+        return await self._run(self._reader, self._select, *query)
+
+    async def measurement_names(self, limit: int, sensors: Sequence[str] | None) -> list[str]:
+        query = history.measurement_names(limit, sensors)
+        return [name for (name,) in await self._run(self._reader, self._rows, *query)]
 
     async def by_server_clock(self, times: Collection[tuple[str, datetime]]) -> list[Reading]:
         wanted = as_json((name, microseconds(time)) for name, time in times)

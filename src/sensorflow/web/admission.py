@@ -1,7 +1,7 @@
 """Who may watch the stream, what of it, and from where on; the same over WebSocket and SSE."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sized
 from contextlib import contextmanager
 from typing import Final, NamedTuple
 from urllib.parse import parse_qsl
@@ -71,24 +71,30 @@ def _asked(query: bytes, last_event_id: bytes | None) -> Asked:
         if name == "sensor_id":
             sensors.add(check_sensor_id(value))
         elif name == "since":
-            since = _cursor(value)
+            since = read_cursor(value, "since")
+    check_sensors(sensors)
+    if last_event_id:
+        # A browser that reconnects asks the same address again, with its cursor in this header.
+        since = read_cursor(last_event_id.decode("latin-1"), "since")
+    return Asked(frozenset(sensors) or None, since)
+
+
+def check_sensors(sensors: Sized) -> None:
+    """Raise a `Refusal` where more are named than one reader may."""
     if len(sensors) > MAX_SENSORS:
         raise Refusal(
             Reason.TOO_MANY_SENSORS,
             f"{len(sensors)} sensors are named; name up to {MAX_SENSORS}, or none to have all.",
             field="sensor_id",
         )
-    if last_event_id:
-        # A browser that reconnects asks the same address again, with its cursor in this header.
-        since = _cursor(last_event_id.decode("latin-1"))
-    return Asked(frozenset(sensors) or None, since)
 
 
-def _cursor(value: str) -> int:
+def read_cursor(value: str, field: str) -> int:
+    """The id that a parameter gives. Raises a `Refusal`."""
     if not _CURSOR.fullmatch(value) or int(value) > _HIGHEST_ID:
         raise Refusal(
             Reason.BAD_CURSOR,
             "The cursor must be the id of a reading, a whole number from 0 on.",
-            field="since",
+            field=field,
         )
     return int(value)

@@ -20,6 +20,12 @@ WHOLE_RESPONSE: Final = "sensorflow.whole_response"
 the connection cannot take it now, and the ordinary messages have to be sent.
 """
 
+CUT: Final = "sensorflow.cut"
+"""The ASGI extension by which a server ends a connection in the midst of a response.
+
+`{"cut": () -> None}`: what is queued still has a moment to leave.
+"""
+
 ANSWERED: Final = "sensorflow.answered"
 """The key of a scope under which the status of its response is noted, for `web.edge` to count."""
 

@@ -107,6 +107,25 @@ def _counting_answer(route: Route, send: asgi.Send) -> asgi.Send:
     return counting
 
 
+class ByMethod:
+    """Serves each method of one path by an endpoint of its own."""
+
+    def __init__(self, endpoints: Mapping[str, asgi.App], metrics: Metrics) -> None:
+        self._endpoints = endpoints
+        self._metrics = metrics
+
+    async def __call__(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+        endpoint = self._endpoints.get(scope["method"])
+        if endpoint is not None:
+            await endpoint(scope, receive, send)
+            return
+        refusal = Refusal(
+            Reason.METHOD_NOT_ALLOWED, f"This path takes {' and '.join(self._endpoints)}."
+        )
+        allow = [(b"allow", ", ".join(self._endpoints).encode())]
+        await asgi.refuse(scope, send, self._metrics, refusal, allow)
+
+
 class UpgradeRequired:
     """Answers plain HTTP on a WebSocket's path."""
 

@@ -6,7 +6,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from sensorflow.errors import Reason, Refusal
 from sensorflow.metrics import Metrics
-from sensorflow.web.asgi import WHOLE_RESPONSE, Headers
+from sensorflow.web.asgi import CUT, WHOLE_RESPONSE, Headers
 from sensorflow.web.problems import problem
 from sensorflow.web.sinks import EVENT_STREAM, EventSink, close_soon
 from sensorflow.web.turns import Turns
@@ -119,6 +119,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self.scope["extensions"] = {
             WHOLE_RESPONSE: {"respond": self.respond_whole},
             EVENT_STREAM: {"open": self.open_events},
+            CUT: {"cut": self.cut},
         }
         super().on_headers_complete()
         if self._retiring:
@@ -168,6 +169,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         cycle.keep_alive = False
         self._streams = True
         return EventSink(self.transport, self.flow)
+
+    def cut(self) -> None:
+        """End the connection, though the peer may take nothing more; see `asgi.CUT`."""
+        close_soon(self.transport)
 
     def close_if_late(self, now: float) -> None:
         """Close the connection if its request should have arrived by `now` (loop time).

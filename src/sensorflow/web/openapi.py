@@ -17,6 +17,7 @@ from sensorflow.web.edge import (
     READINGS_PATH,
     STREAM_PATH,
 )
+from sensorflow.web.openapi_history import history_route
 from sensorflow.web.openapi_influx import SECURITY_SCHEMES, ping_route, query_route, write_route
 from sensorflow.web.problems import MEDIA_TYPE
 from sensorflow.web.schemas import (
@@ -27,6 +28,7 @@ from sensorflow.web.schemas import (
     READING,
     RECEIPT,
     STATION,
+    STORED_READINGS,
     ref,
 )
 
@@ -235,6 +237,7 @@ def describe(app: FastAPI) -> dict[str, Any]:
             AnyReading={**READING, "required": [], "minProperties": 1},
             Receipt=RECEIPT,
             Counts=COUNTS,
+            StoredReadings=STORED_READINGS,
             Station=STATION,
             Influx1Error=INFLUX_1_ERROR,
             Influx2Error=INFLUX_2_ERROR,
@@ -248,7 +251,7 @@ def describe(app: FastAPI) -> dict[str, Any]:
         }
         document["paths"] = {
             INGEST_PATH: {"post": _ingest()},
-            READINGS_PATH: {"post": _readings()},
+            READINGS_PATH: {"get": history_route(), "post": _readings()},
             INFLUX_1_PATH: {"post": write_route(1, _SENSOR_IN_ADDRESS)},
             INFLUX_2_PATH: {"post": write_route(2, _SENSOR_IN_ADDRESS)},
             INFLUX_QUERY_PATH: {method: query_route(method) for method in ("get", "post")},

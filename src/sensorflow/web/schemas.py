@@ -133,6 +133,32 @@ COUNTS: Final[dict[str, Any]] = {
 }
 
 
+STORED_READINGS: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["readings", "next"],
+    "properties": {
+        "readings": {
+            "type": "array",
+            "items": {
+                **RECEIPT,
+                "required": [name for name in RECEIPT["required"] if name != "status"],
+                "properties": {n: s for n, s in RECEIPT["properties"].items() if n != "status"},
+                "example": {n: v for n, v in RECEIPT["example"].items() if n != "status"},
+            },
+        },
+        "next": {
+            "type": ["string", "null"],
+            "description": "To be sent as `cursor` for those that follow; null where none do.",
+        },
+        "gap": {
+            "type": "object",
+            "description": "Readings after `after` up to before `oldest` were removed.",
+            "required": ["after", "oldest"],
+            "properties": {"after": {"type": "integer"}, "oldest": {"type": "integer"}},
+        },
+    },
+}
+
 STATION: Final[dict[str, Any]] = {
     "type": "object",
     "required": ["sensordatavalues"],

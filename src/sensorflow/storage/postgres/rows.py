@@ -8,11 +8,11 @@ import msgspec
 
 from sensorflow.readings import KNOWN_MEASUREMENTS, Clock, Reading
 
-_SELECT: Final = (
+SELECT_OF: Final = (
     "SELECT r.id, s.sensor_id, r.recorded_at, r.clock, r.received_at,"
     " r.temperature, r.humidity, r.pressure, r.extra::text, r.client_ip "
 )
-SELECT_READINGS: Final = _SELECT + "FROM readings r JOIN sensors s ON s.id = r.sensor "
+SELECT_READINGS: Final = SELECT_OF + "FROM readings r JOIN sensors s ON s.id = r.sensor "
 
 # OFFSET keeps the inner query as it is, one look into the index for each time. Without statistics
 # PostgreSQL would else go through all readings of the sensor.
@@ -21,7 +21,7 @@ _AT_TIMES: Final = (
     " JOIN sensors s ON s.sensor_id = n.name CROSS JOIN LATERAL (SELECT * FROM readings"
     " WHERE sensor = s.id AND recorded_at = n.time AND clock = $3 OFFSET 0) AS r ORDER BY r.id"
 )
-SELECT_AT_TIMES: Final = _SELECT + _AT_TIMES
+SELECT_AT_TIMES: Final = SELECT_OF + _AT_TIMES
 
 # One look into the index for each sensor and partition.
 _LATEST: Final = (
@@ -30,7 +30,7 @@ _LATEST: Final = (
     " ORDER BY recorded_at DESC LIMIT 1) AS r"
     " WHERE s.sensor_id = ANY ($1::text[]) ORDER BY r.id DESC LIMIT 1"
 )
-SELECT_LATEST: Final = _SELECT + _LATEST
+SELECT_LATEST: Final = SELECT_OF + _LATEST
 
 _encode_extra = msgspec.json.Encoder().encode
 

@@ -18,6 +18,7 @@ from sensorflow.errors import StorageUnavailable
 from sensorflow.readings import Clock, Outcome, Reading
 from sensorflow.sensors import Counts, Page, Place, Sensor, State
 from sensorflow.storage.migrations import HEAD, upgrade
+from sensorflow.storage.postgres import history
 from sensorflow.storage.postgres import sensors as of_sensors
 from sensorflow.storage.postgres.connection import connect, limited, parse, translated
 from sensorflow.storage.postgres.restored import skip_ids
@@ -120,14 +121,29 @@ class PostgresStorage:
         return await self._select(SELECT_READINGS + tail, (cursor, limit))
 
     async def between(
-        self, after: int, until: int, limit: int, sensors: Sequence[str] | None = None
+        self,
+        after: int,
+        until: int,
+        limit: int,
+        sensors: Sequence[str] | None = None,
+        start: datetime | None = None,
+        end: datetime | None = None,
     ) -> list[Reading]:
-        tail = "WHERE r.id > $1 AND r.id <= $2 "
-        if sensors is None:
-            tail += "ORDER BY r.id LIMIT $3"
-            return await self._select(SELECT_READINGS + tail, (after, until, limit))
-        tail += "AND s.sensor_id = ANY ($4::text[]) ORDER BY r.id LIMIT $3"
-        return await self._select(SELECT_READINGS + tail, (after, until, limit, sensors))
+        return await self._select(*history.between(after, until, limit, sensors, start, end))
+
+    async def recorded_before(
+        self,
+        place: tuple[datetime, int],
+        since: datetime,
+        until: int,
+        limit: int,
+        sensors: Sequence[str] | None,
+    ) -> list[Reading]:
+        return await self._select(*history.recorded_before(place, since, until, limit, sensors))
+
+    async def measurement_names(self, limit: int, sensors: Sequence[str] | None) -> list[str]:
+        rows = await self._rows(*history.measurement_names(limit, sensors))
+        return [name for (name,) in rows]
 
     async def by_server_clock(self, times: Collection[tuple[str, datetime]]) -> list[Reading]:
         names, moments = [name for name, _ in times], [time for _, time in times]
