@@ -5,10 +5,11 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC
+from functools import partial
 
 from fastapi import FastAPI
 
-from sensorflow.backends import on_postgres, on_sqlite
+from sensorflow.backends import on_postgres, on_sqlite, policy
 from sensorflow.background import Background
 from sensorflow.keys.keyring import VARIABLES, Keyring, Scope
 from sensorflow.keys.limits import ConnectionLimit, FailureLimit
@@ -48,6 +49,7 @@ from sensorflow.web.ingest import IngestEndpoint
 from sensorflow.web.live import LiveEndpoint
 from sensorflow.web.proxies import Proxies
 from sensorflow.web.readings import ReadingsEndpoint
+from sensorflow.web.storage import tell_storage
 from sensorflow.web.stream import StreamEndpoint
 
 
@@ -95,7 +97,8 @@ def create_app(
             finally:
                 await background.stop()
 
-    api = create_api(gate, metrics, backend.check_health, backend.sensors, lifespan)
+    tell = partial(tell_storage, backend.disk, policy(settings))
+    api = create_api(gate, metrics, backend.check_health, backend.sensors, tell, lifespan)
     connections = ConnectionLimit(
         settings.max_ws_connections_per_key, settings.data_dir / "connections"
     )

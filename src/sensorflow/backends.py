@@ -10,10 +10,13 @@ import structlog
 from sensorflow.background import Background
 from sensorflow.bus.memory import MemoryBus
 from sensorflow.bus.postgres import PostgresBus
+from sensorflow.disk import Tier
 from sensorflow.errors import StorageUnavailable
 from sensorflow.history.follower import EMBEDDED_PAGE, Follower
+from sensorflow.history.keeper import Keeper
 from sensorflow.history.ledger import Ledger
 from sensorflow.history.raw import History
+from sensorflow.history.retention import Policy
 from sensorflow.ingest.committer import Committer
 from sensorflow.ingest.database import Database
 from sensorflow.ingest.shelter import Shelter
@@ -25,6 +28,7 @@ from sensorflow.metrics import Metrics
 from sensorflow.readings import CommittedBatch, WireEncoder
 from sensorflow.settings import Settings
 from sensorflow.storage.sqlite import SqliteStorage
+from sensorflow.storage.sqlite_disk import SqliteDisk
 from sensorflow.web.health import (
     BusHealth,
     CheckHealth,
@@ -34,6 +38,7 @@ from sensorflow.web.health import (
     Status,
 )
 from sensorflow.web.sensors import KnowsSensors
+from sensorflow.web.storage import KnowsDisk
 
 log = structlog.get_logger()
 
@@ -47,6 +52,7 @@ class Backend:
     history: History
     check_health: CheckHealth
     sensors: KnowsSensors
+    disk: KnowsDisk
     run: Callable[[Background], AbstractAsyncContextManager[None]]
     """Starts from the disk up; stops from the edge down, so that nothing taken is left behind."""
 
@@ -57,6 +63,8 @@ def on_sqlite(settings: Settings, hub: Hub, encode: WireEncoder, metrics: Metric
     bus = MemoryBus()
     writer = Writer(Committer(storage, bus, encode, metrics), metrics)
     follower = Follower(storage, Ledger(storage, metrics.by_sensor), EMBEDDED_PAGE)
+    disk = SqliteDisk(storage, settings.data_dir)
+    keeper = Keeper(disk, policy(settings), metrics)
 
     async def check_health() -> Health:
         try:
@@ -78,18 +86,22 @@ def on_sqlite(settings: Settings, hub: Hub, encode: WireEncoder, metrics: Metric
             await bus.start(hub.publish)
             background.start("writer", writer.run(), stop=writer.close)
             background.start("follower", follower.run(), stop=follower.stop)
+            background.start("keeper", keeper.run(), stop=keeper.stop)
             yield
             await follower.close()
             await bus.stop()
         finally:
             await storage.close()
 
-    return Backend(writer, Pages(storage, encode), History(storage), check_health, storage, run)
+    return Backend(
+        writer, Pages(storage, encode), History(storage), check_health, storage, disk, run
+    )
 
 
 def on_postgres(settings: Settings, hub: Hub, encode: WireEncoder, metrics: Metrics) -> Backend:
     """PostgreSQL, with the spool for when it is away."""
     # Loaded here because whoever uses SQLite need not wait for the driver.
+    from sensorflow.storage.postgres.disk import PostgresDisk
     from sensorflow.storage.postgres.notices import listen
     from sensorflow.storage.postgres.storage import PostgresStorage
     from sensorflow.storage.postgres.upkeep import Upkeep
@@ -124,6 +136,8 @@ def on_postgres(settings: Settings, hub: Hub, encode: WireEncoder, metrics: Metr
     storage.on_lost(database.lost)
     upkeep = Upkeep(storage.address, lambda: database.available)
     follower = Follower(storage, Ledger(storage, metrics.by_sensor))
+    disk = PostgresDisk(storage)
+    keeper = Keeper(disk, policy(settings), metrics)
     metrics.database_available.set_function(lambda: database.available)
     metrics.bus_listening.set_function(lambda: bus.listening)
 
@@ -161,11 +175,28 @@ def on_postgres(settings: Settings, hub: Hub, encode: WireEncoder, metrics: Metr
             background.start("upkeep", upkeep.run(), stop=upkeep.stop)
             background.start("writer", writer.run(), stop=writer.close)
             background.start("follower", follower.run(), stop=follower.stop)
+            background.start("keeper", keeper.run(), stop=keeper.stop)
             yield
             await follower.close()
             await bus.stop()
         finally:
             shelter.close()
+            await disk.close()
             await storage.close()
 
-    return Backend(writer, Pages(storage, encode), History(storage), check_health, storage, run)
+    return Backend(
+        writer, Pages(storage, encode), History(storage), check_health, storage, disk, run
+    )
+
+
+def policy(settings: Settings) -> Policy:
+    """What the settings say of keeping and dropping."""
+    limits = {
+        Tier.RAW: settings.retention_raw,
+        Tier.MINUTE: settings.retention_minute,
+        Tier.HOUR: settings.retention_hour,
+        Tier.DAY: settings.retention_day,
+    }
+    return Policy(
+        {tier: limit for tier, limit in limits.items() if limit is not None}, settings.disk_budget
+    )

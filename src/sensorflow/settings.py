@@ -2,6 +2,8 @@
 
 import os
 import re
+from collections.abc import Callable
+from datetime import timedelta
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
@@ -20,6 +22,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from sensorflow.amounts import parse_size, parse_time, told_size, told_time
 from sensorflow.errors import SettingsError
 
 PLACEHOLDER_PREFIX: Final = "SUA_CHAVE"
@@ -95,6 +98,40 @@ def _networks(value: object) -> object:
     return tuple(found)
 
 
+LEAST_BUDGET: Final = 100_000_000
+"""Bytes: below that the database's own log and its newest pages would be most of it."""
+
+
+def _if_text(parse: Callable[[str], object]) -> Callable[[object], object]:
+    return lambda value: parse(value) if isinstance(value, str) else value
+
+
+def _budget(text: str) -> int:
+    size = parse_size(text)
+    if size < LEAST_BUDGET:
+        raise ValueError(f"it is too small to work with; {told_size(LEAST_BUDGET)} is the least")
+    return size
+
+
+def _no_shorter_than_finer(limit: timedelta | None, others: ValidationInfo) -> timedelta | None:
+    """What is coarser is small, and is what is shown when the finer is gone."""
+    assert others.field_name is not None
+    for finer in _RETENTIONS[: _RETENTIONS.index(others.field_name)]:
+        finer_limit = others.data.get(finer)
+        if limit and finer in others.data and (finer_limit is None or limit < finer_limit):
+            raise ValueError(
+                f"it is shorter than {finer.upper()}; keep what is coarser at least as long"
+            )
+    return limit
+
+
+_RETENTIONS: Final = ("retention_raw", "retention_minute", "retention_hour", "retention_day")
+
+Retention = Annotated[
+    timedelta | None, BeforeValidator(_if_text(parse_time)), AfterValidator(_no_shorter_than_finer)
+]
+
+
 def _lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
@@ -151,6 +188,25 @@ class Settings(BaseSettings):
         1024,
         ge=1,
         description="Most MiB on disk for readings that wait while PostgreSQL is away.",
+    )
+    retention_raw: Retention = Field(
+        None,
+        description="How long readings are kept: `12h`, `30d`, `8w`, `2y` or `forever`. "
+        "Unset: forever.",
+    )
+    retention_minute: Retention = Field(
+        None, description="How long rollups of minutes are kept; not shorter than readings."
+    )
+    retention_hour: Retention = Field(
+        None, description="How long rollups of hours are kept; not shorter than those of minutes."
+    )
+    retention_day: Retention = Field(
+        None, description="How long rollups of days are kept; not shorter than those of hours."
+    )
+    disk_budget: Annotated[int | None, BeforeValidator(_if_text(_budget))] = Field(
+        None,
+        description="Most that the database may take, `500MB` or `2GB`: the oldest is dropped. "
+        "Unset: no bound.",
     )
     timezone: Annotated[str, AfterValidator(_known_timezone)] = Field(
         "UTC", description="Of `date_recorded` and `time_recorded`."
@@ -232,6 +288,10 @@ def _masked(variable: str, value: object) -> str:
         return "(not set)"
     if isinstance(value, tuple):
         return ", ".join(map(str, value))
+    if isinstance(value, timedelta):
+        return told_time(value)
+    if variable == "DISK_BUDGET":
+        return told_size(int(str(value)))
     if variable.lower() in SECRETS:
         return "********"
     if variable == "DATABASE_URL":

@@ -47,7 +47,7 @@ def test_every_route_is_counted_by_its_name() -> None:
 
     gate = Gate(Keyring({}), FailureLimit(), Sessions(b""))
     storage: Any = None
-    api: Any = create_api(gate, Metrics(), answers, storage, lifespan)
+    api: Any = create_api(gate, Metrics(), answers, storage, storage, lifespan)
     declared = {route.path.replace(":path}", "}") for route in api.routes} | {
         INGEST_PATH,
         READINGS_PATH,

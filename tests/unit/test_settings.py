@@ -1,5 +1,6 @@
 """Settings: taken from the environment and `.env`, or refused in one line."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,15 @@ def test_an_empty_value_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> No
         ("LOG_FORMAT", "xml"),
         ("WORKERS", "2"),
         ("WORKERS", "0"),
+        ("RETENTION_RAW", "30"),
+        ("RETENTION_RAW", "0d"),
+        ("RETENTION_RAW", "30m"),
+        ("RETENTION_RAW", "200y"),
+        ("RETENTION_DAY", "never"),
+        ("DISK_BUDGET", "2"),
+        ("DISK_BUDGET", "2000KB"),
+        ("DISK_BUDGET", "99MB"),
+        ("DISK_BUDGET", "-1GB"),
         ("TRUSTED_PROXIES", "proxy.lan"),
         ("TRUSTED_PROXIES", "10.0.0"),
         ("TRUSTED_PROXIES", "127.0.0.1, 10.0.0.0/33"),
@@ -133,3 +143,43 @@ def test_keys_copied_from_the_readme_are_noticed(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("API_KEY", "SUA_CHAVE_DE_API_SECRETA_HTTP")
     monkeypatch.setenv("API_KEY_WS", "a-key-of-my-own")
     assert Settings().placeholders == ["API_KEY"]
+
+
+def test_how_long_and_how_much_is_kept_is_written_as_people_write_it() -> None:
+    settings = Settings(
+        retention_raw="12h", retention_minute="8w", retention_hour="2y", retention_day="forever",
+        disk_budget="1.5GB",
+    )  # fmt: skip
+    assert settings.retention_raw == timedelta(hours=12)
+    assert settings.retention_minute == timedelta(weeks=8)
+    assert settings.retention_hour == timedelta(days=730)
+    assert settings.retention_day is None
+    assert settings.disk_budget == 1_500_000_000
+    told = {variable: value for variable, value, _ in shown(settings)}
+    assert told["RETENTION_RAW"] == "12h"
+    assert told["RETENTION_MINUTE"] == "8w"
+    assert told["RETENTION_HOUR"] == "2y"
+    assert told["RETENTION_DAY"] == "(not set)"
+    assert told["DISK_BUDGET"] == "1500MB"
+
+
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [
+        ({"retention_minute": "30d"}, "RETENTION_MINUTE: it is shorter than RETENTION_RAW;"),
+        (
+            {"retention_raw": "30d", "retention_minute": "60d", "retention_hour": "59d"},
+            "RETENTION_HOUR: it is shorter than RETENTION_MINUTE;",
+        ),
+        (
+            {"retention_raw": "30d", "retention_day": "2y"},
+            "RETENTION_DAY: it is shorter than RETENTION_MINUTE;",
+        ),
+        ({"disk_budget": "50MB"}, "DISK_BUDGET: it is too small to work with; 100MB is the least"),
+    ],
+)
+def test_what_is_coarser_is_kept_as_long_and_a_budget_has_to_be_of_use(
+    values: dict[str, str], line: str
+) -> None:
+    with pytest.raises(SettingsError, match=line):
+        Settings(**values)

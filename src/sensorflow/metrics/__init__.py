@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from sensorflow import __version__
+from sensorflow.disk import Tier
 from sensorflow.errors import Reason
 from sensorflow.metrics.board import Board
 from sensorflow.metrics.by_sensor import BySensor
@@ -35,6 +36,7 @@ ROUTES: Final = (
     "/api/stream",
     "/api/sensors",
     "/api/sensors/{sensor_id}",
+    "/api/storage",
     "/api/session",
     "/healthz",
     "/readyz",
@@ -174,6 +176,26 @@ class Metrics:
             "reason",
             CLOSES,
         )
+        self.storage_bytes = Gauge(
+            sheet, "sensorflow_storage_bytes", "Bytes that what is stored takes in the database."
+        )
+        self.disk_budget = Gauge(
+            sheet, "sensorflow_disk_budget_bytes", "DISK_BUDGET; 0 where none is set.", max
+        )
+        self.dropped_rows = Counters(
+            sheet,
+            "sensorflow_dropped_rows",
+            "Readings and rollups dropped by retention or for the budget.",
+            "tier",
+            [tier.value for tier in Tier],
+        )
+        self.dropped_bytes = Counters(
+            sheet,
+            "sensorflow_dropped_bytes",
+            "Bytes that they took.",
+            "tier",
+            [tier.value for tier in Tier],
+        )
         workers = Gauge(sheet, "sensorflow_workers", "Processes that serve.")
         workers.set_function(lambda: 1)
         self._gauges = (
@@ -185,6 +207,8 @@ class Metrics:
             self.subscribers,
             self.catching_up,
             self.buffered,
+            self.storage_bytes,
+            self.disk_budget,
         )
         self._instruments: tuple[Instrument, ...] = (
             Requests(
@@ -213,6 +237,10 @@ class Metrics:
             self._deliveries,
             self._delivered_bytes,
             self.closed,
+            self.storage_bytes,
+            self.disk_budget,
+            self.dropped_rows,
+            self.dropped_bytes,
             workers,
         )
         self._processes = Processes(sheet.board.founder, sheet.board.processes)

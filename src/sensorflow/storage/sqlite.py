@@ -37,6 +37,9 @@ from sensorflow.storage.rows import (
 )
 from sensorflow.storage.thread import Arguments, OwnThread, T
 
+LOG_KEPT: Final = 16 * 2**20
+"""Bytes that the write-ahead log keeps on disk; it is written back to the file every 4 MiB."""
+
 _BUSY_TIMEOUT: Final = 1.0  # seconds; a reading waits for two commits, and never for 3 s
 
 
@@ -168,6 +171,16 @@ class SqliteStorage:
     async def skip_ids(self) -> int:
         return await self._run(self._writer, self._skip_ids)
 
+    async def rows(self, query: str, parameters: Sequence[object] = ()) -> Sequence[Sequence[Any]]:
+        """Read what a query finds."""
+        return await self._run(self._reader, self._rows, query, parameters)
+
+    async def in_transaction(
+        self, write: Callable[[sqlite3.Cursor, *Arguments], T], *arguments: *Arguments
+    ) -> T:
+        """Write in one transaction, between two batches."""
+        return await self._run(self._writer, self._transaction, write, *arguments)
+
     async def close(self) -> None:
         if self._closed:
             return
@@ -260,3 +273,5 @@ def _configure(connection: Any, _record: object) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
+    # A reader may hold the log open while it grows; afterwards the file is cut back to this.
+    connection.execute(f"PRAGMA journal_size_limit = {LOG_KEPT}")

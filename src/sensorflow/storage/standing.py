@@ -15,8 +15,10 @@ from sensorflow.storage.migrations import HEAD
 OLDEST_VERSION: Final = 15
 """Of PostgreSQL."""
 
-CONNECTIONS_PER_WORKER: Final = 8
-"""One writes, one listens, one follows, four read, and now and then one does the upkeep."""
+CONNECTIONS_PER_WORKER: Final = 9
+"""One writes, one listens, one follows, four read; one of all workers' drops, and now and then
+one does the upkeep.
+"""
 
 TIMEOUT: Final = 2.0
 """Seconds for all questions together."""

@@ -159,3 +159,24 @@ tiers = Table(
 """Of `raw` and the tiers of rollups: the time from which on nothing was removed, by recorded_at
 or by bucket. None where nothing ever was. Who removes rows moves it in the same transaction.
 """
+
+drops = Table(
+    "drops",
+    metadata,
+    Column("at", _Time, primary_key=True, autoincrement=False),
+    Column("tier", String(16), primary_key=True),
+    Column("why", String(16), nullable=False),
+    Column("rows", BigInteger, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("oldest", _Time),
+    Column("newest", _Time),
+)
+"""The last times that something was dropped by retention or for the budget."""
+
+sizes = Table(
+    "sizes",
+    metadata,
+    Column("at", _Time, primary_key=True, autoincrement=False),
+    Column("used", BigInteger, nullable=False),
+)
+"""How many bytes were used when, over the last days."""

@@ -23,6 +23,7 @@ from sensorflow.web.page import add_page
 from sensorflow.web.problems import MEDIA_TYPE, problem
 from sensorflow.web.schemas import KEY_IN_HEADER, ref, refusals
 from sensorflow.web.sensors import KnowsSensors, add_sensors
+from sensorflow.web.storage import Tell, add_storage
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -37,6 +38,7 @@ def create_api(
     metrics: Metrics,
     check: CheckHealth,
     storage: KnowsSensors,
+    tell: Tell,
     lifespan: Lifespan,
 ) -> FastAPI:
     """FastAPI's part of the edge."""
@@ -52,6 +54,7 @@ def create_api(
     add_health(app, gate, check)
     _add_sessions(app, gate)
     add_sensors(app, gate, storage)
+    add_storage(app, gate, tell)
 
     @app.get(
         "/metrics",

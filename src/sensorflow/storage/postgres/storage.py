@@ -74,6 +74,11 @@ class PostgresStorage:
         """Have `call` called when the writing session ends by itself."""
         self._on_lost = call
 
+    @property
+    def connected(self) -> bool:
+        """Whether it has started, and readings can be committed as far as anybody knows."""
+        return self._session is not None
+
     async def start(self) -> None:
         self._drop()
         connection = await connect(self.address)
@@ -142,7 +147,7 @@ class PostgresStorage:
         return await self._select(*history.recorded_before(place, since, until, limit, sensors))
 
     async def measurement_names(self, limit: int, sensors: Sequence[str] | None) -> list[str]:
-        rows = await self._rows(*history.measurement_names(limit, sensors))
+        rows = await self.rows(*history.measurement_names(limit, sensors))
         return [name for (name,) in rows]
 
     async def by_server_clock(self, times: Collection[tuple[str, datetime]]) -> list[Reading]:
@@ -170,11 +175,11 @@ class PostgresStorage:
         await (await self._follower()).count(counts, token, settled)
 
     async def sensor(self, sensor_id: str) -> Sensor | None:
-        rows = await self._rows(of_sensors.ONE, (sensor_id,))
+        rows = await self.rows(of_sensors.ONE, (sensor_id,))
         return of_sensors.from_row(rows[0]) if rows else None
 
     async def sensors(self, limit: int, after: Place | None, containing: str) -> list[Sensor]:
-        rows = await self._rows(*of_sensors.select_page(limit, after, containing))
+        rows = await self.rows(*of_sensors.select_page(limit, after, containing))
         return [of_sensors.from_row(row) for row in rows]
 
     async def ping(self) -> None:
@@ -232,9 +237,10 @@ class PostgresStorage:
             own.terminate()
 
     async def _select(self, query: str, parameters: Sequence[object]) -> list[Reading]:
-        return [from_row(row) for row in await self._rows(query, parameters)]
+        return [from_row(row) for row in await self.rows(query, parameters)]
 
-    async def _rows(self, query: str, parameters: Sequence[object]) -> Sequence[Sequence[Any]]:
+    async def rows(self, query: str, parameters: Sequence[object] = ()) -> Sequence[Sequence[Any]]:
+        """Read what a query finds."""
         async with self._reading() as connection:
             return (await connection.exec_driver_sql(query, tuple(parameters))).fetchall()
 

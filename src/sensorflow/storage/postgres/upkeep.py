@@ -9,6 +9,7 @@ import structlog
 
 from sensorflow.errors import StorageUnavailable
 from sensorflow.storage.postgres.connection import Address, connect, limited, translated
+from sensorflow.storage.postgres.partitions import describe
 from sensorflow.storage.postgres.session import Connection
 
 INTERVAL: Final = 3_600.0
@@ -22,16 +23,6 @@ TOKENS_AT_ONCE: Final = 10_000
 _OLD_TOKENS: Final = (
     "DELETE FROM commits WHERE token IN (SELECT token FROM commits"
     " WHERE committed_at < now() - interval '31 days' LIMIT $1)"
-)
-# Ids are in the order of commits: once there is a higher one, nothing is added to a partition.
-_FULL: Final = (
-    "SELECT lower FROM partitions WHERE rows IS NULL"
-    " AND upper <= (SELECT max(id) FROM readings) ORDER BY lower"
-)
-_DESCRIBE: Final = (
-    "UPDATE partitions SET (rows, bytes, oldest, newest) ="
-    " (SELECT count(*), pg_total_relation_size('readings_{lower}'), min(recorded_at),"
-    " max(recorded_at) FROM readings_{lower}) WHERE lower = {lower}"
 )
 
 log = structlog.get_logger()
@@ -75,7 +66,7 @@ async def maintain(address: Address) -> None:
                 "SELECT pg_try_advisory_lock(hashtext('sensorflow upkeep'))"
             ):
                 await _forget_tokens(connection)
-                await _describe_partitions(connection)
+                await describe(connection)
     finally:
         connection.terminate()
 
@@ -85,8 +76,3 @@ async def _forget_tokens(connection: Connection) -> None:
     while deleted == TOKENS_AT_ONCE:
         status = await connection.execute(_OLD_TOKENS, TOKENS_AT_ONCE)
         deleted = int(status.removeprefix("DELETE "))
-
-
-async def _describe_partitions(connection: Connection) -> None:
-    for (lower,) in await connection.fetch(_FULL):
-        await connection.execute(_DESCRIBE.format(lower=lower))
