@@ -14,7 +14,7 @@ import pytest
 
 from sensorflow.cli.patience import Patience
 from sensorflow.cli.serve import STOP_TIMEOUT
-from sensorflow.storage.postgres.storage import MIGRATION_TIMEOUT
+from sensorflow.storage.postgres.schema import MIGRATION_TIMEOUT
 from tests.nginx import substituted
 from tests.postgres import shared
 from tests.requirements import require

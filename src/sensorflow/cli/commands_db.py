@@ -59,6 +59,22 @@ def import_original(
 
 
 @db.command()
+def copy(
+    to: Annotated[
+        str,
+        typer.Option(
+            help="An empty database: postgresql://user:password@host:5432/name.",
+            show_default=False,
+        ),
+    ],
+) -> None:
+    """Move everything from the embedded database to PostgreSQL. Stop the server before."""
+    from sensorflow.cli.moving.copy import copy as run
+
+    raise typer.Exit(run(to))
+
+
+@db.command()
 def restored() -> None:
     """After a restore by other means: have ids go on where none was ever given."""
     from sensorflow.cli.db import move_ids_on

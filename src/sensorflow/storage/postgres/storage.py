@@ -12,12 +12,11 @@ import structlog
 from sqlalchemy import event
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
-from sqlalchemy.pool import NullPool
 
 from sensorflow.errors import StorageUnavailable
 from sensorflow.readings import Clock, Outcome, Reading
 from sensorflow.sensors import Counts, Page, Place, Sensor, State
-from sensorflow.storage.migrations import HEAD, upgrade
+from sensorflow.storage.migrations import HEAD
 from sensorflow.storage.postgres import history
 from sensorflow.storage.postgres import sensors as of_sensors
 from sensorflow.storage.postgres.connection import connect, limited, parse, translated
@@ -28,13 +27,11 @@ from sensorflow.storage.postgres.rows import (
     SELECT_READINGS,
     from_row,
 )
+from sensorflow.storage.postgres.schema import UNFINISHED, upgrade_schema
 from sensorflow.storage.postgres.session import Connection, Session
 
 READ_TIMEOUT: Final = 2.0
 """Seconds for one read, and for a session that it may need first."""
-
-MIGRATION_TIMEOUT: Final = 60.0
-"""Seconds for the migrations, of this process or of another that is at them already."""
 
 READERS: Final = 4
 """Sessions that read at the same time."""
@@ -88,7 +85,7 @@ class PostgresStorage:
                 await self._check(connection)
                 revision = await _revision(connection)
             if revision != HEAD:
-                await self._upgrade()
+                await upgrade_schema(self.address)
             await session.probe()
             if connection.is_closed():
                 raise StorageUnavailable(ENDED)
@@ -216,25 +213,13 @@ class PostgresStorage:
     async def _check(self, connection: Connection) -> None:
         if await connection.fetchval("SHOW transaction_read_only") == "on":
             raise StorageUnavailable("the database is read-only (a standby?)")
+        if await connection.fetchval("SELECT to_regclass($1)", UNFINISHED) is not None:
+            raise StorageUnavailable(
+                "another database is being copied into it; `sensorflow db copy` has to finish that"
+            )
         if await connection.fetchval("SHOW fsync") == "off" and not self._warned:
             self._warned = True
             log.warning("PostgreSQL runs with fsync=off: a power cut loses acknowledged readings")
-
-    async def _upgrade(self) -> None:
-        own = await connect(self.address)
-
-        async def existing() -> Connection:
-            return own
-
-        engine = create_async_engine(
-            "postgresql+asyncpg://", async_creator=existing, poolclass=NullPool
-        )
-        try:
-            with limited(own, MIGRATION_TIMEOUT), translated():
-                async with engine.begin() as connection:
-                    await connection.run_sync(upgrade)
-        finally:
-            own.terminate()
 
     async def _select(self, query: str, parameters: Sequence[object]) -> list[Reading]:
         return [from_row(row) for row in await self.rows(query, parameters)]

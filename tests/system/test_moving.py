@@ -1,4 +1,4 @@
-"""`sensorflow db import-original`: the real program, killed in the middle, and beside a server."""
+"""Moving in with the real program: killed in the middle, and beside a server."""
 
 import json
 import os
@@ -20,11 +20,11 @@ from tests.servers import PROGRAM, READ_KEY, serving
 
 MANY = 1_000_000
 
-# A commit beyond these ids waits for longer than the program does, so that it is killed before.
+# Waits for longer than the program does, so that it is killed before.
 HOLD = """
 CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF (SELECT last_value FROM readings_id_seq) > 8000 THEN PERFORM pg_sleep(60); END IF;
+    IF (SELECT count(*) FROM readings) >= 8000 THEN PERFORM pg_sleep(60); END IF;
     RETURN NULL;
 END $$;
 CREATE TRIGGER hold BEFORE INSERT ON readings EXECUTE FUNCTION hold();
@@ -40,14 +40,14 @@ FROM (SELECT n, timestamp '2025-01-01' + n * interval '250 ms' AS at
 
 
 class Program:
-    """`sensorflow db import-original`, with its settings."""
+    """`sensorflow db …`, with its settings."""
 
-    def __init__(self, folder: Path, source: str, target: str | None) -> None:
+    def __init__(self, folder: Path, *arguments: str, database: str | None = None) -> None:
         self._folder = folder
-        self._arguments = [str(PROGRAM), "db", "import-original", source]
+        self._arguments = [str(PROGRAM), "db", *arguments]
         self._environment = {"PATH": os.environ["PATH"], "DATA_DIR": str(folder / "data")}
-        if target is not None:
-            self._environment["DATABASE_URL"] = target
+        if database is not None:
+            self._environment["DATABASE_URL"] = database
 
     def start(self) -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -82,15 +82,28 @@ def postgres() -> Postgres:
     return shared("15")
 
 
-def settled(postgres: Postgres, database: str) -> int:
-    """How many are stored once nobody else is at it."""
-    others = (
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
-        " AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
-    )
-    wait_until(lambda: postgres.execute(others, database=database)[0][0] == 0)
+def stored(postgres: Postgres, database: str) -> int:
+    if postgres.execute("SELECT to_regclass('readings') IS NULL", database=database)[0][0]:
+        return 0
     number: int = postgres.execute("SELECT count(*) FROM readings", database=database)[0][0]
     return number
+
+
+def hold(postgres: Postgres, database: str, folder: Path) -> None:
+    """Make the tables, and have a commit wait once there are many readings."""
+    Program(folder, "upgrade", database=database).finish()
+    postgres.script(HOLD, database)
+
+
+def release(postgres: Postgres, database: str) -> int:
+    """End what waits, and return how many readings were committed."""
+    postgres.script(
+        "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()",
+        database,
+    )
+    postgres.script("DROP FUNCTION hold CASCADE", database)
+    return stored(postgres, database)
 
 
 def test_killed_in_the_middle_it_finishes_on_the_second_run(
@@ -99,31 +112,34 @@ def test_killed_in_the_middle_it_finishes_on_the_second_run(
     source = postgres.create_database()
     original.make(postgres, source)
     original.fill(postgres, source, original.shown(original.weather()))
-    program = Program(tmp_path, source, database)
-    upgrade = [str(PROGRAM), "db", "upgrade"]
-    subprocess.run(upgrade, cwd=tmp_path, env={**os.environ, "DATABASE_URL": database}, check=True)
-    postgres.script(HOLD, database)
-    process = program.start()
-
-    def count() -> int:
-        number: int = postgres.execute("SELECT count(*) FROM readings", database=database)[0][0]
-        return number
-
-    program.kill(process, count, 8_000)
-    postgres.script(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-        " WHERE datname = current_database() AND pid <> pg_backend_pid()",
-        database,
-    )
-    kept = settled(postgres, database)
+    program = Program(tmp_path, "import-original", source, database=database)
+    hold(postgres, database, tmp_path)
+    program.kill(program.start(), lambda: stored(postgres, database), 8_000)
+    kept = release(postgres, database)
     assert kept == 8_000
-    postgres.script("DROP FUNCTION hold CASCADE", database)
     out = program.finish()
     assert "  8,000  stored before\n" in out
     assert f"{23_386 - kept:,}  stored\n" in out
     assert "Compared: 23,386 rows" in out
-    assert settled(postgres, database) == 23_386
+    assert stored(postgres, database) == 23_386
     postgres.drop_database(source)
+
+
+def test_a_copy_killed_in_the_middle_is_finished_by_the_second_run(
+    tmp_path: Path, postgres: Postgres, database: str
+) -> None:
+    rows = original.shown(original.weather()[:12_000])
+    source = original.make_file(tmp_path / "original.db", rows)
+    Program(tmp_path, "import-original", source).finish()
+    hold(postgres, database, tmp_path)
+    program = Program(tmp_path, "copy", "--to", database)
+    program.kill(program.start(), lambda: stored(postgres, database), 10_000)
+    assert release(postgres, database) == 10_000
+    out = program.finish()
+    assert "12,000  readings, checksum " in out
+    assert "Compared: both databases hold the same." in out
+    with serving(tmp_path, DATABASE_URL=database) as server:
+        assert server.terminate() == 0
 
 
 def test_beside_a_server_what_comes_reaches_who_resumes(
@@ -136,7 +152,7 @@ def test_beside_a_server_what_comes_reaches_who_resumes(
             f"{server.base}/api/stream?since=0", headers={"X-API-Key": READ_KEY}
         )
         with urllib.request.urlopen(request, timeout=30) as stream:
-            Program(tmp_path, source, database).finish()
+            Program(tmp_path, "import-original", source, database=database).finish()
             ids = []
             for line in stream:
                 if line.startswith(b"data: "):
@@ -169,20 +185,16 @@ def moved(
             except sqlite3.OperationalError:
                 return 0
 
-        yield Program(tmp_path, source, None), count
+        yield Program(tmp_path, "import-original", source), count
     else:
         target = shared(request.param)
         url = target.create_database()
-        yield Program(tmp_path, source, url), lambda: settled_or_not(target, url)
+        yield (
+            Program(tmp_path, "import-original", source, database=url),
+            lambda: stored(target, url),
+        )
         target.drop_database(url)
     server.drop_database(source)
-
-
-def settled_or_not(server: Postgres, url: str) -> int:
-    if server.execute("SELECT to_regclass('readings') IS NULL", database=url)[0][0]:
-        return 0
-    number: int = server.execute("SELECT count(*) FROM readings", database=url)[0][0]
-    return number
 
 
 @pytest.mark.long
@@ -206,3 +218,41 @@ def test_a_million_rows_come_in_spite_of_kills(
     assert f"{MANY:,}  stored before\n" in again
     assert count() == MANY
     print(f"\nthe rest of a killed import: {took:.1f} s\n{out}a run that finds all:\n{again}")
+
+
+EMBEDDED = (
+    "INSERT INTO sensors (sensor_id, first_seen) VALUES ('a', 1), ('b', 2), ('c', 3)",
+    f"""
+INSERT INTO readings (sensor, recorded_at, clock, received_at, temperature, humidity, pressure,
+    extra, client_ip)
+WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {MANY})
+SELECT 1 + n % 3, 1735689600000000 + n * 250000, n % 2, 1735689600000000 + n * 250000 + 17,
+    20 + n / 3e5, 50 + random() / 1e18, 1000 + (n % 300) / 10.0,
+    CASE WHEN n % 10 = 0 THEN '{{"flow":' || n / 7.0 || '}}' END, '192.0.2.7'
+FROM numbers
+""",
+)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1_200)
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_million_readings_are_copied_in_spite_of_kills(tmp_path: Path, version: str) -> None:
+    Program(tmp_path, "upgrade").finish()
+    with closing(sqlite3.connect(tmp_path / "data/sensorflow.db")) as database, database:
+        for statement in EMBEDDED:
+            database.execute(statement)
+    server = shared(version)
+    url = server.create_database()
+    program = Program(tmp_path, "copy", "--to", url)
+    for more in (1, 100_000, 300_000):
+        program.kill(program.start(), lambda: stored(server, url), more)
+    assert 400_000 < stored(server, url) < MANY
+    killed = program.finish()
+    assert "Compared: both databases hold the same." in killed
+    assert stored(server, url) == MANY
+    server.drop_database(url)
+    url = server.create_database()
+    whole = Program(tmp_path, "copy", "--to", url).finish()
+    print(f"\nthe rest of a killed copy:\n{killed}a whole one:\n{whole}")
+    server.drop_database(url)
