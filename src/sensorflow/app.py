@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 from sensorflow.backends import on_postgres, on_sqlite, policy
 from sensorflow.background import Background
+from sensorflow.history.series import SeriesReader
 from sensorflow.keys.keyring import VARIABLES, Keyring, Scope
 from sensorflow.keys.limits import ConnectionLimit, FailureLimit
 from sensorflow.keys.sessions import Sessions
@@ -98,7 +99,8 @@ def create_app(
                 await background.stop()
 
     tell = partial(tell_storage, backend.disk, policy(settings))
-    api = create_api(gate, metrics, backend.check_health, backend.sensors, tell, lifespan)
+    series = SeriesReader(backend.series, settings.zone, settings.timezone)
+    api = create_api(gate, metrics, backend.check_health, backend.sensors, series, tell, lifespan)
     connections = ConnectionLimit(
         settings.max_ws_connections_per_key, settings.data_dir / "connections"
     )

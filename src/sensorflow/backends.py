@@ -17,6 +17,7 @@ from sensorflow.history.keeper import Keeper
 from sensorflow.history.ledger import Ledger
 from sensorflow.history.raw import History
 from sensorflow.history.retention import Policy
+from sensorflow.history.series import Summarises
 from sensorflow.ingest.committer import Committer
 from sensorflow.ingest.database import Database
 from sensorflow.ingest.shelter import Shelter
@@ -52,6 +53,7 @@ class Backend:
     history: History
     check_health: CheckHealth
     sensors: KnowsSensors
+    series: Summarises
     disk: KnowsDisk
     run: Callable[[Background], AbstractAsyncContextManager[None]]
     """Starts from the disk up; stops from the edge down, so that nothing taken is left behind."""
@@ -94,7 +96,14 @@ def on_sqlite(settings: Settings, hub: Hub, encode: WireEncoder, metrics: Metric
             await storage.close()
 
     return Backend(
-        writer, Pages(storage, encode), History(storage), check_health, storage, disk, run
+        writer,
+        Pages(storage, encode),
+        History(storage),
+        check_health,
+        storage,
+        storage,
+        disk,
+        run,
     )
 
 
@@ -185,7 +194,14 @@ def on_postgres(settings: Settings, hub: Hub, encode: WireEncoder, metrics: Metr
             await storage.close()
 
     return Backend(
-        writer, Pages(storage, encode), History(storage), check_health, storage, disk, run
+        writer,
+        Pages(storage, encode),
+        History(storage),
+        check_health,
+        storage,
+        storage,
+        disk,
+        run,
     )
 
 

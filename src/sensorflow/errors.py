@@ -38,6 +38,10 @@ class Reason(StrEnum):
     TOO_MANY_SENSORS = "too_many_sensors"
 
     BAD_RANGE = "bad_range"
+    BAD_BUCKET = "bad_bucket"
+    TOO_MANY_POINTS = "too_many_points"
+    HISTORY_BEHIND = "history_behind"
+
     SENSOR_UNKNOWN = "sensor_unknown"
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"

@@ -1,7 +1,8 @@
 """What is known of a sensor beside its readings: how many, when, the latest values."""
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -62,3 +63,30 @@ class Sensor(msgspec.Struct, gc=False, frozen=True):
     @property
     def place(self) -> Place:
         return (self.state.last_seen if self.state else self.first_seen, self.number)
+
+
+class Wanted(NamedTuple):
+    """Whose summaries are wanted."""
+
+    sensors: Sequence[str]
+    measurements: Sequence[str]
+    """Of these; of all where there are none."""
+    limit: int
+    """How many readings may be looked at."""
+
+
+class Summary(NamedTuple):
+    """What the values of a sensor's measurement come to, from a moment on."""
+
+    sensor_id: str
+    measurement: str
+    at: datetime
+    values: int
+    """How many."""
+    sum: float
+    minimum: float
+    maximum: float
+
+
+Slice = tuple[datetime, datetime]
+"""From the first moment, which belongs to it, to before the second."""

@@ -46,8 +46,8 @@ def test_every_route_is_counted_by_its_name() -> None:
         return Health(Status.OK)
 
     gate = Gate(Keyring({}), FailureLimit(), Sessions(b""))
-    storage: Any = None
-    api: Any = create_api(gate, Metrics(), answers, storage, storage, lifespan)
+    anything: Any = None
+    api: Any = create_api(gate, Metrics(), answers, anything, anything, anything, lifespan)
     declared = {route.path.replace(":path}", "}") for route in api.routes} | {
         INGEST_PATH,
         READINGS_PATH,

@@ -36,6 +36,7 @@ ROUTES: Final = (
     "/api/stream",
     "/api/sensors",
     "/api/sensors/{sensor_id}",
+    "/api/series",
     "/api/storage",
     "/api/session",
     "/healthz",

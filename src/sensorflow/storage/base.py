@@ -1,12 +1,13 @@
 """What every storage promises. `tests/contract/test_storage.py` holds each to it."""
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import UUID
 
+from sensorflow.disk import Tier
 from sensorflow.readings import Outcome, Reading
-from sensorflow.sensors import Counts, Page, Place, Sensor, State
+from sensorflow.sensors import Counts, Page, Place, Sensor, Slice, State, Summary, Wanted
 
 
 class Storage(Protocol):
@@ -111,6 +112,28 @@ class Storage(Protocol):
         """Up to `limit` sensors from the highest place down, below `after`.
 
         Only those whose sensor_id holds `containing`.
+        """
+
+    async def complete_from(self) -> Mapping[Tier, datetime | None]:
+        """The moment from which on nothing was removed from a tier; None: nothing ever was."""
+
+    async def summarised(
+        self, wanted: Wanted, slices: Mapping[Tier, Sequence[Slice]]
+    ) -> list[Summary] | None:
+        """What the rollups of each slice come to, and the readings that are not rolled up yet.
+
+        A summary's `at` is the beginning of its slice; of the readings' summaries, that of their
+        minute, somewhere in the slices of all tiers, which join without a gap. All is of one
+        moment: no reading is missing, none counted twice. None where more readings are not rolled
+        up yet than may be looked at.
+        """
+
+    async def summarised_raw(
+        self, wanted: Wanted, within: Slice, width: timedelta
+    ) -> list[Summary] | None:
+        """What the readings come to in buckets of `width`, the first at the slice's beginning.
+
+        None where there are more of them than may be looked at.
         """
 
     async def ping(self) -> None:

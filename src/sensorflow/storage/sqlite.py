@@ -9,7 +9,7 @@ import contextlib
 import os
 import sqlite3
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
@@ -17,10 +17,11 @@ from uuid import UUID
 from sqlalchemy import URL, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
+from sensorflow.disk import Tier
 from sensorflow.errors import StorageUnavailable
 from sensorflow.readings import Clock, Outcome, Reading
-from sensorflow.sensors import Counts, Page, Place, Sensor, State
-from sensorflow.storage import history, rollups
+from sensorflow.sensors import Counts, Page, Place, Sensor, Slice, State, Summary, Wanted
+from sensorflow.storage import history, rollups, series
 from sensorflow.storage import sensors as of_sensors
 from sensorflow.storage.appending import SENSORS_KEPT, Appender
 from sensorflow.storage.folder import FILE_NAME, lock_data_dir
@@ -34,6 +35,7 @@ from sensorflow.storage.rows import (
     as_json,
     from_row,
     microseconds,
+    moment,
 )
 from sensorflow.storage.thread import Arguments, OwnThread, T
 
@@ -161,6 +163,22 @@ class SqliteStorage:
         rows = await self._run(self._reader, self._rows, query, parameters)
         return [of_sensors.from_row(row) for row in rows]
 
+    async def complete_from(self) -> Mapping[Tier, datetime | None]:
+        rows = await self._run(self._reader, self._rows, series.TIERS, ())
+        return {Tier(name): at and moment(at) for name, at in rows}
+
+    async def summarised(
+        self, wanted: Wanted, slices: Mapping[Tier, Sequence[Slice]]
+    ) -> list[Summary] | None:
+        return await self._run(self._reader, self._reading, series.summarised, wanted, slices)
+
+    async def summarised_raw(
+        self, wanted: Wanted, within: Slice, width: timedelta
+    ) -> list[Summary] | None:
+        return await self._run(
+            self._reader, self._reading, series.summarised_raw, wanted, within, width
+        )
+
     async def ping(self) -> None:
         await self._run(self._reader, self._select, "WHERE r.id = ?", (0,))
         if self._away:
@@ -234,6 +252,10 @@ class SqliteStorage:
     def _rows(self, query: str, parameters: Sequence[object]) -> Sequence[Sequence[Any]]:
         with self._engine.connect() as connection:
             return connection.exec_driver_sql(query, tuple(parameters)).fetchall()
+
+    def _reading(self, read: Callable[[series.Rows, *Arguments], T], *arguments: *Arguments) -> T:
+        with self._engine.connect() as connection:
+            return series.at_one_moment(connection, read, *arguments)
 
     def _gathered(self, after: int, limit: int) -> Page:
         ((first, newest),) = self._rows(rollups.WINDOW, (after,))

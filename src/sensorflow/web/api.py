@@ -13,6 +13,7 @@ from starlette.routing import Match, Route
 
 from sensorflow import __version__
 from sensorflow.errors import Reason, Refusal
+from sensorflow.history.series import SeriesReader
 from sensorflow.keys.keyring import Scope
 from sensorflow.keys.sessions import LIFETIME
 from sensorflow.metrics import Metrics
@@ -23,6 +24,7 @@ from sensorflow.web.page import add_page
 from sensorflow.web.problems import MEDIA_TYPE, problem
 from sensorflow.web.schemas import KEY_IN_HEADER, ref, refusals
 from sensorflow.web.sensors import KnowsSensors, add_sensors
+from sensorflow.web.series import add_series
 from sensorflow.web.storage import Tell, add_storage
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
@@ -38,6 +40,7 @@ def create_api(
     metrics: Metrics,
     check: CheckHealth,
     storage: KnowsSensors,
+    series: SeriesReader,
     tell: Tell,
     lifespan: Lifespan,
 ) -> FastAPI:
@@ -54,6 +57,7 @@ def create_api(
     add_health(app, gate, check)
     _add_sessions(app, gate)
     add_sensors(app, gate, storage)
+    add_series(app, gate, series)
     add_storage(app, gate, tell)
 
     @app.get(

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID, uuid4
 from weakref import WeakSet
@@ -13,11 +13,12 @@ from sqlalchemy import event
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
+from sensorflow.disk import Tier
 from sensorflow.errors import StorageUnavailable
 from sensorflow.readings import Clock, Outcome, Reading
-from sensorflow.sensors import Counts, Page, Place, Sensor, State
+from sensorflow.sensors import Counts, Page, Place, Sensor, Slice, State, Summary, Wanted
 from sensorflow.storage.migrations import HEAD
-from sensorflow.storage.postgres import history
+from sensorflow.storage.postgres import history, series
 from sensorflow.storage.postgres import sensors as of_sensors
 from sensorflow.storage.postgres.connection import connect, limited, parse, translated
 from sensorflow.storage.postgres.restored import skip_ids
@@ -29,6 +30,7 @@ from sensorflow.storage.postgres.rows import (
 )
 from sensorflow.storage.postgres.schema import UNFINISHED, upgrade_schema
 from sensorflow.storage.postgres.session import Connection, Session
+from sensorflow.storage.series import TIERS
 
 READ_TIMEOUT: Final = 2.0
 """Seconds for one read, and for a session that it may need first."""
@@ -178,6 +180,21 @@ class PostgresStorage:
     async def sensors(self, limit: int, after: Place | None, containing: str) -> list[Sensor]:
         rows = await self.rows(*of_sensors.select_page(limit, after, containing))
         return [of_sensors.from_row(row) for row in rows]
+
+    async def complete_from(self) -> Mapping[Tier, datetime | None]:
+        return {Tier(name): at for name, at in await self.rows(TIERS)}
+
+    async def summarised(
+        self, wanted: Wanted, slices: Mapping[Tier, Sequence[Slice]]
+    ) -> list[Summary] | None:
+        rows = await self.rows(*series.select(wanted, slices))
+        return series.summaries(rows, wanted.limit)
+
+    async def summarised_raw(
+        self, wanted: Wanted, within: Slice, width: timedelta
+    ) -> list[Summary] | None:
+        rows = await self.rows(*series.select_raw(wanted, within, width))
+        return series.summaries(rows, wanted.limit)
 
     async def ping(self) -> None:
         if self._session is None:
