@@ -14,6 +14,9 @@ import asyncpg
 import pytest
 
 from sensorflow.cli.recording import Recording, Row
+from sensorflow.history.follower import Follower
+from sensorflow.history.ledger import Ledger
+from sensorflow.metrics.by_sensor import BySensor
 from sensorflow.readings import Clock, Reading
 from sensorflow.storage.postgres.storage import PostgresStorage
 from tests.postgres import PASSWORD, VERSIONS, Postgres, shared
@@ -22,6 +25,7 @@ pytestmark = pytest.mark.xdist_group("grafana")
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy/grafana"
+KNOWN = ("temperature", "humidity", "pressure")
 WEATHER = ROOT / "tests/data/nyc-weather-2013.csv.gz"
 
 DASHBOARDS: dict[str, Any] = {
@@ -91,6 +95,12 @@ def _utc(moment: datetime) -> str:
 
 YEAR = View(datetime(2013, 1, 1, tzinfo=UTC), datetime(2014, 1, 1, tzinfo=UTC), timedelta(hours=12))
 DAY = View(datetime(2013, 7, 1, tzinfo=UTC), datetime(2013, 7, 2, tzinfo=UTC), timedelta(minutes=2))
+HOURS = View(
+    datetime(2013, 7, 1, 1, tzinfo=UTC),
+    datetime(2013, 7, 1, 7, tzinfo=UTC),
+    timedelta(seconds=30),
+)
+VIEWS = {"a year": YEAR, "a day": DAY, "six hours": HOURS}
 
 
 def weather() -> list[Row]:
@@ -123,6 +133,9 @@ async def fill(url: str) -> None:
                     for row in rows[first : first + 4_000]
                 ]
             )
+        follower = Follower(storage, Ledger(storage, BySensor()))
+        while await follower.turn():
+            pass
     finally:
         await storage.close()
 
@@ -176,9 +189,17 @@ def sql_of(panel: dict[str, Any]) -> str:
 
 
 def view_of(panel: dict[str, Any], view: View) -> View:
-    if panel["title"] != "$measurement":
-        return view
-    return View(view.start, view.end, view.interval, sensor=QUOTED)
+    """With the panel's shortest interval, and a sensor that has what it shows."""
+    seconds = {"1s": 1, "1m": 60}[panel.get("interval", "1s")]
+    interval = max(view.interval, timedelta(seconds=seconds))
+    sensor = QUOTED if panel["title"] == "$measurement" else view.sensor
+    return View(view.start, view.end, interval, sensor=sensor)
+
+
+def tier_of(view: View) -> str:
+    if view.interval < timedelta(minutes=1):
+        return "readings_1"
+    return "rollups_minute" if view.interval < timedelta(hours=1) else "rollups_hour"
 
 
 # What Grafana reads.
@@ -238,7 +259,7 @@ def test_links_lead_to_the_dashboards() -> None:
 # What PostgreSQL answers.
 
 
-@pytest.mark.parametrize("view", [YEAR, DAY], ids=["a year", "a day"])
+@pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
 @pytest.mark.parametrize("panel", PANELS)
 def test_each_panel_shows_something_and_not_too_much(
     source: Source, panel: dict[str, Any], view: View
@@ -305,12 +326,43 @@ def test_the_figures_are_those_of_the_readings(source: Source) -> None:
     assert max(row["highest"] for row in shown("$measurement", "sensor.json")) == 59.5
 
 
+@pytest.mark.parametrize("name", KNOWN)
+def test_every_tier_draws_what_the_readings_say(source: Source, name: str) -> None:
+    panel = panel_called(name.capitalize(), "sensor.json")
+    own = [
+        (row.recorded_at, row.measurements[name])
+        for row in weather()
+        if row.sensor_id == "EWR" and name in row.measurements
+    ]
+    for view in VIEWS.values():
+        seconds = int(view.interval.total_seconds())
+        values: dict[int, list[float]] = {}
+        for at, value in own:
+            if view.start <= at <= view.end:
+                values.setdefault(int(at.timestamp()) // seconds * seconds, []).append(value)
+        curve = source.ask(view.expand(sql_of(panel)))
+        assert [(row["time"], row["lowest"], row["highest"]) for row in curve] == [
+            (time, min(found), max(found)) for time, found in values.items()
+        ]
+        means = [sum(found) / len(found) for found in values.values()]
+        assert [row["mean"] for row in curve] == pytest.approx(means)
+
+
+@pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
 @pytest.mark.parametrize("panel", PANELS)
-def test_readings_are_found_by_an_index(source: Source, panel: dict[str, Any]) -> None:
-    sql = view_of(panel, DAY).expand(sql_of(panel))
+def test_rows_are_found_by_an_index_of_the_table_for_the_range(
+    source: Source, panel: dict[str, Any], view: View
+) -> None:
+    seen = view_of(panel, view)
+    sql = seen.expand(sql_of(panel))
     plan = "\n".join(row[0] for row in source.ask(f"EXPLAIN {sql}"))
-    assert "Seq Scan on readings" not in plan
-    if "FROM readings" in sql:
+    assert "Seq Scan on readings" not in plan, plan
+    # A year is all that there is.
+    assert view is YEAR or "Seq Scan on rollups" not in plan, plan
+    if "UNION ALL" in sql:
+        tiers = {tier for tier in ("readings_1", "rollups_minute", "rollups_hour") if tier in plan}
+        assert tiers == {tier_of(seen)}, plan
+    elif "FROM readings" in sql:
         index = "pkey" if "ORDER BY id" in sql else "sensor_recorded_at_idx"
         assert f"readings_1_{index}" in plan, plan
 
