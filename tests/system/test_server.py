@@ -19,6 +19,7 @@ import websockets
 from tests.devices import PICO_BODY, send_pico
 from tests.helpers import promised
 from tests.ports import free_port
+from tests.requirements import require
 from tests.servers import ADMIN_KEY, INGEST_KEY, PROGRAM, READ_KEY, Server, http, read_all, serving
 
 
@@ -350,6 +351,42 @@ def test_an_upgrade_that_is_no_handshake_is_not_kept_and_harms_no_shutdown(serve
     for connection in connections:
         connection.close()
     assert "Traceback" not in server.log.read_text()
+
+
+OFFER = (
+    b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
+    b"HTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n"
+)
+
+
+@pytest.mark.parametrize("step", [1, 50, 10_000])
+def test_an_offer_of_http_2_is_declined_and_the_body_read(server: Server, step: int) -> None:
+    body = json.dumps(reading(1)).encode()
+    post_one = HEAD + OFFER + b"Content-Type: application/json\r\n"
+    sent = b"".join(
+        (
+            post_one + b"Content-Length: %d\r\n\r\n%b" % (len(body), body),
+            post_one
+            + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(body), body),
+            b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + OFFER + b"\r\n",
+            b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        )
+    )
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for start in range(0, len(sent), step):
+            connection.sendall(sent[start : start + step])
+        answers = read_all(connection)
+    assert re.findall(rb"HTTP/1.1 (\d+)", answers) == [b"201", b"201", b"200", b"200"]
+    assert server.log.read_text().count("upgrade") == 0
+
+
+def test_curl_that_would_rather_speak_http_2_is_answered(server: Server) -> None:
+    command = [require("curl", "curl"), "--silent", "--http2", "--data", json.dumps(reading(1))]
+    command += ["-H", f"X-API-Key: {INGEST_KEY}", "-H", "Content-Type: application/json"]
+    command += ["-w", "%{http_code} %{http_version}", f"{server.base}/api/temperature_reading"]
+    told = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    assert told.endswith("}201 1.1")
 
 
 @pytest.mark.parametrize("field", [b"x: y\r\n", b"x: " + b"y" * 60_000 + b"\r\n", b"y" * 60_000])

@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from sensorflow.errors import Reason, Refusal
@@ -58,6 +59,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._retiring = False
         # From the connection on: whoever sends nothing at all is not kept either.
         self._waiting_since: float | None = self.loop.time()
+        self._declined = False
+        """Whether the request under way offers an upgrade that is none of ours."""
         self._streams = False
         """Whether the response under way is one of events, which never ends by itself."""
 
@@ -77,7 +80,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._in_head:
             self._head_bytes += len(data)
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        self._feed(data)
         if self._waiting_since is None:
             if self.cycle is None or self.cycle.response_complete:
                 # Line breaks between requests: uvicorn has just cancelled its keep-alive timer.
@@ -88,6 +92,33 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._end_with(_TOO_LARGE, Reason.HEAD_TOO_LARGE)
         elif self._message_bytes > MAX_MESSAGE:
             self.transport.abort()
+
+    def _feed(self, data: bytes) -> None:
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserError:
+            self.send_400_response("")
+        except httptools.HttpParserUpgrade as upgrade:
+            if self._should_upgrade():
+                self.handle_websocket_upgrade()
+            elif self._declined:
+                self._declined = False
+                rest = data[upgrade.args[0] :]
+                head = self._head_without_upgrade()
+                self.parser = httptools.HttpRequestParser(self)
+                self.parser.feed_data(head)
+                self._feed(rest)
+
+    def _head_without_upgrade(self) -> bytes:
+        """The head of the request under way, as if it had offered nothing.
+
+        Clients that would rather speak HTTP/2 say so with any request, and go on with HTTP/1.1
+        where they are not heard. The parser takes it for the end of HTTP, and loses the body.
+        """
+        version = self.parser.get_http_version().encode()
+        fields = [b"%b: %b\r\n" % field for field in self.headers if field[0] != b"upgrade"]
+        line = b"%b %b HTTP/%b\r\n" % (self.parser.get_method(), self.url, version)
+        return b"".join([line, *fields, b"\r\n"])
 
     def _should_upgrade(self) -> bool:
         # Any other method has no handshake to answer, and would never be heard of again.
@@ -115,6 +146,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
+        parser = self.parser
+        if parser.should_upgrade() and parser.get_method() != b"CONNECT":
+            self._declined = not self._should_upgrade()
+            if self._declined:
+                return
         self._in_head = False
         self.scope["extensions"] = {
             WHOLE_RESPONSE: {"respond": self.respond_whole},
@@ -126,6 +162,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self.retire()
 
     def on_message_complete(self) -> None:
+        if self._declined:
+            return
         self._waiting_since = None
         self._in_head = True
         self._head_bytes = self._message_bytes = 0
