@@ -3,6 +3,7 @@
 import unicodedata
 from datetime import UTC, datetime, tzinfo
 from enum import IntEnum
+from typing import Final
 
 import msgspec
 
@@ -104,18 +105,24 @@ class WireEncoder:
         self._encode = msgspec.json.Encoder().encode
 
     def __call__(self, reading: Reading) -> bytes:
+        # Part by part, since one dictionary of all would take twice as long for each reading.
+        encode = self._encode
         recorded_at = reading.recorded_at
-        local = recorded_at if self._timezone is UTC else recorded_at.astimezone(self._timezone)
-        date, time = local.isoformat(" ", "seconds")[:19].split(" ")
-        return self._encode(
-            {
-                "id": reading.id,
-                "sensor_id": reading.sensor_id,
-                **reading.measurements,
-                "recorded_at": recorded_at,
-                "received_at": reading.received_at,
-                "date_recorded": date,
-                "time_recorded": time,
-                "client_ip": reading.client_ip,
-            }
+        at = encode(recorded_at)
+        local = at if self._timezone is UTC else encode(recorded_at.astimezone(self._timezone))
+        return _WIRE % (
+            encode(reading.id),
+            encode(reading.sensor_id),
+            encode(reading.measurements)[1:-1],
+            at,
+            encode(reading.received_at),
+            local[1:11],
+            local[12:20],
+            encode(reading.client_ip),
         )
+
+
+_WIRE: Final = (
+    b'{"id":%b,"sensor_id":%b,%b,"recorded_at":%b,"received_at":%b,'
+    b'"date_recorded":"%b","time_recorded":"%b","client_ip":%b}'
+)

@@ -5,7 +5,7 @@ Everything that takes long does so in slices, between which others have their tu
 
 import asyncio
 import zlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
 import msgspec
@@ -76,12 +76,13 @@ def too_large() -> Refusal:
     )
 
 
-async def in_slices(work: Callable[[T], S], items: Sequence[T]) -> AsyncIterator[S]:
-    """The results, one by one; after each `SLICE` others have their turn."""
+async def in_slices(work: Callable[[T], S], items: Sequence[T]) -> list[S]:
+    """The results; after each `SLICE` others have their turn."""
+    done: list[S] = []
     for start in range(0, len(items), SLICE):
-        for item in items[start : start + SLICE]:
-            yield work(item)
+        done += map(work, items[start : start + SLICE])
         await asyncio.sleep(0)
+    return done
 
 
 async def json_objects(body: bytes) -> dict[str, object] | list[object]:
@@ -95,14 +96,14 @@ async def json_objects(body: bytes) -> dict[str, object] | list[object]:
     except ValueError as error:
         raise Refusal(Reason.NOT_JSON, f"The body is not JSON: {error}.") from None
     _check_count(len(raw))
-    return [found async for found in in_slices(_element, raw)]
+    return await in_slices(_element, raw)
 
 
 async def ndjson_objects(body: bytes) -> list[object]:
     """What each line that is not empty holds; a `Refusal` in the place of one that is no JSON."""
     lines = [line for line in body.split(b"\n") if line.strip()]
     _check_count(len(lines))
-    return [found async for found in in_slices(_line, lines)]
+    return await in_slices(_line, lines)
 
 
 def _check_count(count: int) -> None:

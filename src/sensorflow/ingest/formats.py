@@ -31,6 +31,7 @@ OWN_NAMES: Final = RESERVED_NAMES | {"sensor_id", "recorded_at", "age_ms"}
 _NUMBER = re.compile(
     r"[ \t]*+[+-]?+(?:[0-9]++(?:\.[0-9]*+)?+|\.[0-9]++)(?:[eE][+-]?+[0-9]++)?+[ \t]*+"
 )
+_KNOWN: Final = frozenset(KNOWN_MEASUREMENTS)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
 # A JSON string may hold anything; what goes back into a sentence must stay short and printable.
 _SHOWN_LENGTH: Final = 40
@@ -124,8 +125,8 @@ def _reading(
     measurements: dict[str, float] = {}
     ignored = 0
     for name, value in fields.items():
-        if name in KNOWN_MEASUREMENTS:
-            measurements[name] = _known_number(name, value)
+        if name in _KNOWN:
+            measurements[name] = value if type(value) is float else _known_number(name, value)
         elif name == "sensor_id":
             sensor_id = check_sensor_id(value)
         elif name == "recorded_at":

@@ -132,7 +132,7 @@ class WriteEndpoint(InfluxRoute):
         def readings_of(one: Merged) -> list[Reading]:
             return split(one, now, client_ip)
 
-        parts = [part async for part in bodies.in_slices(readings_of, lines.merged)]
+        parts = await bodies.in_slices(readings_of, lines.merged)
         answers = await store_in_parts(self._writer, [*chain.from_iterable(parts)])
         return self._told(lines, list(map(len, parts)), answers)
 

@@ -65,8 +65,7 @@ class ReadingsEndpoint(IngestRoute):
             except Refusal as refusal:
                 return refusal
 
-        checked = [one async for one in bodies.in_slices(check, found)]
-        return await self._store(checked)
+        return await self._store(await bodies.in_slices(check, found))
 
     async def _store(self, checked: Sequence[tuple[Reading, int] | Refusal]) -> tuple[int, bytes]:
         """The response once all of them are safe or refused."""

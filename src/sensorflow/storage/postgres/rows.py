@@ -72,7 +72,16 @@ class Batch:
                 self.first_seen.append(reading.received_at)
             self._places.append(place)
             if reading.clock is Clock.DEVICE:
-                self._note(place, reading.recorded_at, times)
+                time = reading.recorded_at
+                newest = self.newest.get(place)
+                if newest is None:
+                    self.oldest[place] = self.newest[place] = time
+                elif time > newest:
+                    self.newest[place] = time
+                else:
+                    self.oldest[place] = min(time, self.oldest[place])
+                    self.repeats = self.repeats or (place, time) in times
+                times.add((place, time))
 
     def by_place(self, times: Mapping[int, datetime]) -> list[datetime | None]:
         """One value for each sensor; nothing at all where there is none."""
@@ -110,12 +119,6 @@ class Batch:
                 _extra(r),
                 r.client_ip,
             )
-
-    def _note(self, place: int, time: datetime, times: set[tuple[int, datetime]]) -> None:
-        self.oldest[place] = min(time, self.oldest.get(place, time))
-        self.newest[place] = max(time, self.newest.get(place, time))
-        self.repeats = self.repeats or (place, time) in times
-        times.add((place, time))
 
 
 def _trimmed(values: list[Any]) -> list[Any]:
