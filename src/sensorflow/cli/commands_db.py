@@ -36,6 +36,17 @@ def restore(
     run(file)
 
 
+@db.command("rebuild-rollups")
+def rebuild_rollups() -> None:
+    """Make all rollups anew from the readings, and tell what was wrong.
+
+    With PostgreSQL also while the server runs; with SQLite stop it before.
+    """
+    from sensorflow.cli.rebuilding import rebuild_rollups as run
+
+    run()
+
+
 @db.command("import-original")
 def import_original(
     url: Annotated[

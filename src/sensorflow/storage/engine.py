@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from sensorflow.storage.base import Storage
+from sensorflow.storage.rebuilding import Rebuilds, SqliteRebuilder
 from sensorflow.storage.sqlite import SqliteStorage
 
 
@@ -18,3 +19,14 @@ def open_storage(data_dir: Path, database_url: str | None = None) -> Storage:
     from sensorflow.storage.postgres.storage import PostgresStorage
 
     return PostgresStorage(database_url)
+
+
+def open_rebuilder(storage: Storage) -> Rebuilds:
+    """What makes the storage's rollups anew."""
+    if isinstance(storage, SqliteStorage):
+        return SqliteRebuilder(storage)
+    from sensorflow.storage.postgres.rebuilding import PostgresRebuilder
+    from sensorflow.storage.postgres.storage import PostgresStorage
+
+    assert isinstance(storage, PostgresStorage)
+    return PostgresRebuilder(storage.address)

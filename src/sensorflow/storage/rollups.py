@@ -4,7 +4,7 @@ Times are whole microseconds since 1970-01-01 UTC.
 """
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
@@ -204,12 +204,25 @@ def add(cursor: sqlite3.Cursor, minutes: Sequence[Rollup]) -> None:
     """Add the minutes to all tiers; within a transaction."""
     hours = coarser(minutes, HOUR)
     days = coarser(hours, DAY)
-    names = as_json({rollup.measurement for rollup in days})
+    numbers = number_measurements(cursor, days)
+    for tier, rollups in (("minute", minutes), ("hour", hours), ("day", days)):
+        insert(cursor, tier, rollups, numbers)
+
+
+def number_measurements(cursor: sqlite3.Cursor, rollups: Iterable[Rollup]) -> dict[str, int]:
+    """The numbers of the measurements; those that have none get one."""
+    names = as_json({rollup.measurement for rollup in rollups})
     cursor.execute(_NAMES, (names,))
     ((found,),) = cursor.execute(_NUMBERS, (names,)).fetchall()
     numbers: dict[str, int] = msgspec.json.decode(found)
-    for tier, rollups in (("minute", minutes), ("hour", hours), ("day", days)):
-        values: list[Any] = []
-        for rollup in rollups:
-            values += (rollup.sensor, numbers[rollup.measurement], *rollup[2:])
-        insert_rows(cursor, _INSERT.format(tier=tier), values, len(Rollup._fields), _MERGE)
+    return numbers
+
+
+def insert(
+    cursor: sqlite3.Cursor, tier: str, rollups: Iterable[Rollup], numbers: Mapping[str, int]
+) -> None:
+    """Add the rollups to a tier; those that are there already are merged."""
+    values: list[Any] = []
+    for rollup in rollups:
+        values += (rollup.sensor, numbers[rollup.measurement], *rollup[2:])
+    insert_rows(cursor, _INSERT.format(tier=tier), values, len(Rollup._fields), _MERGE)

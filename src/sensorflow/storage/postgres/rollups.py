@@ -57,15 +57,20 @@ FROM (
 GROUP BY sensor
 """
 
-_OTHERS: Final = """(
+_PAGE: Final = "id > $1 AND id <= $2"
+
+
+def _others(which: str) -> str:
+    return f"""(
     SELECT sensor, recorded_at, id, key, value::double precision AS number
     FROM readings CROSS JOIN LATERAL jsonb_each_text(extra)
-    WHERE id > $1 AND id <= $2
+    WHERE {which}
 )"""
+
 
 LATEST_OTHERS: Final = f"""
 SELECT sensor, key, {_last("number")}, {_last_at("number")}
-FROM (SELECT * FROM {_OTHERS} AS others ORDER BY sensor, key, recorded_at, id) AS page
+FROM (SELECT * FROM {_others(_PAGE)} AS others ORDER BY sensor, key, recorded_at, id) AS page
 GROUP BY sensor, key
 """
 
@@ -105,12 +110,15 @@ def _add(tier: str, rolled: str) -> str:
 
 _MINUTE: Final = _bin("1 minute", "recorded_at")
 
+
 # Three measurements in one pass, side by side; then each in a row of its own.
-ROLL_UP: Final = f"""
-WITH known (sensor, bucket, {", ".join(map(_columns, KNOWN_MEASUREMENTS))}) AS MATERIALIZED (
+def _named(which: str) -> str:
+    """The tables `known` and `named`: what the readings of each minute come to."""
+    return f"""
+known (sensor, bucket, {", ".join(map(_columns, KNOWN_MEASUREMENTS))}) AS MATERIALIZED (
     SELECT sensor, bucket, {", ".join(map(_of_values, KNOWN_MEASUREMENTS))}
     FROM (
-        SELECT *, {_MINUTE} AS bucket FROM readings WHERE id > $1 AND id <= $2
+        SELECT *, {_MINUTE} AS bucket FROM readings WHERE {which}
         ORDER BY sensor, bucket, recorded_at, id
     ) AS page
     GROUP BY sensor, bucket
@@ -122,17 +130,39 @@ WITH known (sensor, bucket, {", ".join(map(_columns, KNOWN_MEASUREMENTS))}) AS M
     UNION ALL
     SELECT sensor, key, bucket, {_of_values("number")}
     FROM (
-        SELECT *, {_MINUTE} AS bucket FROM {_OTHERS} AS others
+        SELECT *, {_MINUTE} AS bucket FROM {_others(which)} AS others
         ORDER BY sensor, key, bucket, recorded_at, id
     ) AS page
     GROUP BY sensor, key, bucket
-), minutes ({_ROW}) AS MATERIALIZED (
+)
+"""
+
+
+ROLL_UP: Final = f"""
+WITH {_named(_PAGE)}, minutes ({_ROW}) AS MATERIALIZED (
     SELECT sensor, m.id, bucket, {_ROLLED} FROM named n JOIN measurements m ON m.name = n.name
 ), hours ({_ROW}) AS MATERIALIZED ({_coarser("1 hour", "minutes")}
 ), days ({_ROW}) AS MATERIALIZED ({_coarser("1 day", "hours")}
 ), add_minutes AS ({_add("minute", "minutes")}
 ), add_hours AS ({_add("hour", "hours")})
 {_add("day", "days")}
+"""
+
+
+MINUTES: Final = f"""
+WITH {_named("sensor = $1 AND recorded_at >= $2 AND recorded_at < $3 AND id <= $4")}
+SELECT name, bucket, {_ROLLED} FROM named
+"""
+"""Of a sensor, from a moment to before another, up to an id."""
+
+STORED: Final = f"""
+SELECT name, bucket, {_ROLLED} FROM rollups_{{tier}} JOIN measurements m ON m.id = measurement
+WHERE sensor = $1 AND bucket >= $2 AND bucket < $3
+"""
+REMOVE: Final = "DELETE FROM rollups_{tier} WHERE sensor = $1 AND bucket >= $2 AND bucket < $3"
+INSERT: Final = f"""
+INSERT INTO rollups_{{tier}} ({_ROW})
+SELECT $1, (SELECT id FROM measurements WHERE name = $2), $3, $4, $5, $6, $7, $8, $9, $10, $11
 """
 
 
