@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -133,11 +134,15 @@ async def fill(url: str) -> None:
                     for row in rows[first : first + 4_000]
                 ]
             )
-        follower = Follower(storage, Ledger(storage, BySensor()))
-        while await follower.turn():
-            pass
+        await follow(storage)
     finally:
         await storage.close()
+
+
+async def follow(storage: PostgresStorage) -> None:
+    follower = Follower(storage, Ledger(storage, BySensor()))
+    while await follower.turn():
+        pass
 
 
 def documented_role() -> list[str]:
@@ -378,3 +383,61 @@ def test_the_role_can_do_nothing_but_read(source: Source) -> None:
     ):
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             source.ask(statement, first="SET default_transaction_read_only = off")
+
+
+MONTH = View(datetime(2013, 6, 1, tzinfo=UTC), datetime(2013, 7, 1, tzinfo=UTC), timedelta(hours=1))
+MANY = 3_000_000
+SENSORS = """
+INSERT INTO sensors (sensor_id, first_seen)
+    SELECT 'sensor-' || n, '2013-06-01Z' FROM generate_series(1, 20) AS n;
+SELECT make_partition(1000001, 4000001);
+"""
+PART = 250_000
+A_PART = f"""
+INSERT INTO readings (id, sensor, recorded_at, clock, received_at, temperature, humidity, pressure)
+    SELECT n, 1 + n % 20, at, 1, at, 20 + n % 7, 50 + n % 11, 1000 + n % 13
+    FROM (SELECT n, timestamptz '2013-06-01Z' + n * interval '30 days' / {MANY + 1} AS at
+        FROM generate_series($1::bigint, $1 + {PART - 1}) AS n) AS numbered
+"""
+FROM_READINGS = """
+SELECT $__timeGroupAlias(recorded_at,$__interval), count(*) AS number FROM readings
+WHERE sensor = ANY (ARRAY(SELECT id FROM sensors)) AND $__timeFilter(recorded_at)
+GROUP BY 1 ORDER BY 1
+"""
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1_200)
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_month_of_many_readings_is_drawn_from_few_rows(version: str) -> None:
+    server = shared(version)
+    database = server.create_database()
+
+    async def make() -> None:
+        storage = PostgresStorage(database)
+        await storage.start()
+        try:
+            server.script(SENSORS, database)
+            for first in range(1, MANY, PART):
+                server.execute(A_PART, first, database=database)
+            await follow(storage)
+        finally:
+            await storage.close()
+
+    def timed(sql: str) -> tuple[float, list[tuple[Any, ...]]]:
+        took = []
+        for _ in range(5):
+            started = time.perf_counter()
+            rows = server.execute(MONTH.expand(sql), database=database)
+            took.append(time.perf_counter() - started)
+        return min(took) * 1_000, rows
+
+    asyncio.run(make())
+    server.execute("VACUUM ANALYZE", database=database)
+    before, readings = timed(FROM_READINGS)
+    after, rollups = timed(sql_of(panel_called("Readings per minute", "overview.json")))
+    assert [at for at, _ in rollups] == [at for at, _ in readings]
+    numbers = [float(per_minute) * 60 for _, per_minute in rollups]
+    assert numbers == pytest.approx([number for _, number in readings])
+    print(f"\nPostgreSQL {version}: {after:.0f} ms, from the readings {before:.0f} ms")
+    server.drop_database(database)

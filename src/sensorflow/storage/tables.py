@@ -32,7 +32,8 @@ _Id = BigInteger().with_variant(Integer(), "sqlite")
 # SQLite has no type of its own for times: they are whole microseconds since 1970-01-01 UTC.
 _Time = DateTime(timezone=True).with_variant(BigInteger(), "sqlite")
 
-# What only one of the databases has is marked with its name.
+# What only one of the databases has is marked with its name; what tells of one of them itself does
+# not move to another.
 _SQLITE = {"only": "sqlite"}
 _POSTGRESQL = {"only": "postgresql"}
 
@@ -178,5 +179,6 @@ sizes = Table(
     metadata,
     Column("at", _Time, primary_key=True, autoincrement=False),
     Column("used", BigInteger, nullable=False),
+    info={"moves": False},
 )
 """How many bytes were used when, over the last days."""

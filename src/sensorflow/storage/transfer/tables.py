@@ -21,7 +21,7 @@ _encode: Final = msgspec.msgpack.Encoder().encode
 
 def tables() -> list[Table]:
     """All of them, the readings first, since they are the many."""
-    common = [table for table in metadata.sorted_tables if _common(table)]
+    common = [t for t in metadata.sorted_tables if _common(t) and t.info.get("moves", True)]
     return sorted(common, key=lambda table: table is not readings)
 
 

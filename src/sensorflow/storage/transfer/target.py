@@ -98,6 +98,8 @@ class Target:
         """Have numbers go on after those that were given, and derive what only this one has."""
         with translated():
             for table, number in given:
+                if table is readings and number + 1 >= self._top:
+                    await self._make_partition(number + 1)
                 if number:
                     await self._connection.execute(_GO_ON, table.name, numbered(table), number)
             await self._connection.execute(_LATEST)
