@@ -24,6 +24,15 @@ def send_pico(server: Server) -> bytes:
         return read_all(device)
 
 
+async def send_many(server: Server, readings: list[dict[str, object]]) -> None:
+    """Many readings in one request, and all are stored."""
+    body = json.dumps(readings).encode()
+    headers = {"X-API-Key": INGEST_KEY, "Content-Length": str(len(body))}
+    answer = await asyncio.to_thread(http, server.port, "POST /api/readings", body, headers)
+    assert answer.startswith(b"HTTP/1.1 201 "), answer
+    assert f'"stored":{len(readings)}'.encode() in answer
+
+
 async def send(server: Server, sensor_id: str, temperature: float, **more: object) -> None:
     """One reading, and it is stored."""
     body = json.dumps(

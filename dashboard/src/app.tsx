@@ -41,7 +41,7 @@ export function App() {
 }
 
 function useView(): View {
-  const { session, feed, board } = useDashboard();
+  const { session, feed, board, history } = useDashboard();
   const [isSettled, setSettled] = useState(false);
   const isLive = feed.connection.value.state === "live";
   useEffect(() => {
@@ -54,5 +54,5 @@ function useView(): View {
   if (session.state.value === "signed-out") return "sign-in";
   if (session.state.value === "checking") return "waiting";
   if (board.roster.value.length > 0) return "sensors";
-  return isLive && isSettled ? "empty" : "waiting";
+  return isLive && isSettled && history.knowsSensors.value ? "empty" : "waiting";
 }

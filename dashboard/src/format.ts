@@ -10,6 +10,7 @@ const UNITS: Readonly<Record<KnownMeasurement, string>> = {
 const SECOND = 1_000;
 const MINUTE = 60 * SECOND;
 const HOUR = 60 * MINUTE;
+const HALF_DAY = 12 * HOUR;
 const DAY = 24 * HOUR;
 
 /** Making an Intl formatter costs far more than using one, and the page formats all the time. */
@@ -36,8 +37,6 @@ function timeFormat(language: Language, options: Intl.DateTimeFormatOptions): In
   return format;
 }
 
-const TWO_DECIMALS = { maximumFractionDigits: 2 } as const;
-const ONE_OR_TWO_DECIMALS = { minimumFractionDigits: 1, maximumFractionDigits: 2 } as const;
 const THREE_DIGITS = { maximumSignificantDigits: 3 } as const;
 /** Twenty-four hours in every language: "PM" has no room under a small chart. */
 const CLOCK = { hour: "2-digit", minute: "2-digit", hourCycle: "h23" } as const;
@@ -48,21 +47,45 @@ export function unitOf(name: string): string {
   return isKnown(name) ? UNITS[name] : "";
 }
 
-/** A value as its tile shows it: at most two decimals, unless that would make it nothing. */
-export function formatValue(name: string, value: number, language: Language): string {
-  return numberFormat(language, valueStyle(name, value)).format(value);
+/**
+ * A value as its tile shows it: at most two decimals, unless that would make it nothing, and at
+ * least so many as its neighbours have.
+ */
+export function formatValue(name: string, value: number, language: Language, decimals = 0): string {
+  return numberFormat(language, valueStyle(name, value, decimals)).format(value);
 }
 
-function valueStyle(name: string, value: number): Intl.NumberFormatOptions {
+function valueStyle(name: string, value: number, decimals: number): Intl.NumberFormatOptions {
   const size = Math.abs(value);
   if (size >= 1e9 || (size > 0 && size < 1e-4)) return SCIENTIFIC;
-  if (size > 0 && size < 0.1) return THREE_DIGITS;
-  return isKnown(name) ? ONE_OR_TWO_DECIMALS : TWO_DECIMALS;
+  if (size > 0 && size < 0.1 && decimals === 0) return THREE_DIGITS;
+  // The more digits stand before the point, the fewer are told apart behind it.
+  const most = isKnown(name) || size < 1e3 ? 2 : size < 1e5 ? 1 : 0;
+  const least = Math.min(most, Math.max(decimals, isKnown(name) ? 1 : 0));
+  return { minimumFractionDigits: least, maximumFractionDigits: most };
+}
+
+/** How many decimals values next to each other need, so that their digits stay in place; at most two. */
+export function decimalsOf(values: readonly number[]): number {
+  const sizes = values.map((value) => Math.abs(value)).filter((size) => size > 0);
+  // What is smaller than a tenth shows its first digits, however many decimals that takes.
+  if (sizes.some((size) => size < 0.1 || size >= 1e9)) return 0;
+  for (const [decimals, factor] of [1, 10].entries()) {
+    // What two decimals would not show does not count.
+    const hidden = 0.005 * factor;
+    const isShown = (size: number) => Math.abs(size * factor - Math.round(size * factor)) < hidden;
+    if (sizes.every(isShown)) return decimals;
+  }
+  return 2;
 }
 
 /** A value with its unit, for sentences. */
-export function formatQuantity(name: string, value: number, language: Language): string {
-  const unit = unitOf(name);
+export function formatQuantity(
+  name: string,
+  value: number,
+  unit: string,
+  language: Language,
+): string {
   const number = formatValue(name, value, language);
   if (unit === "") return number;
   return unit === "%" ? `${number}%` : `${number} ${unit}`;
@@ -95,7 +118,7 @@ export function formatTimeMark(time: number, span: number, language: Language): 
 
 function timeMarkStyle(span: number): Intl.DateTimeFormatOptions {
   if (span <= 5 * MINUTE) return { ...CLOCK, second: "2-digit" };
-  if (span <= DAY) return CLOCK;
+  if (span < HALF_DAY) return CLOCK;
   if (span <= 3 * DAY) return { ...CLOCK, weekday: "short" };
   return { day: "numeric", month: "short" };
 }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { colourProperty } from "../src/charts/colours";
+import { colourProperties } from "../src/charts/colours";
 import { axisMarks, axisRange, extremes } from "../src/charts/range";
 
 describe("the value axis", () => {
@@ -46,8 +46,22 @@ describe("the value axis", () => {
   });
 });
 
-it("gives a measurement the same colour everywhere", () => {
-  expect(colourProperty("temperature")).toBe("--color-temperature");
-  expect(colourProperty("co2")).toBe(colourProperty("co2"));
-  expect(colourProperty("co2")).toMatch(/^--color-other-[1-5]$/);
+describe("the colours of a sensor's measurements", () => {
+  it("are the same for a name everywhere", () => {
+    const alone = colourProperties(["co2"]).get("co2");
+    expect(alone).toMatch(/^--color-other-[1-7]$/);
+    expect(colourProperties(["temperature", "co2"])).toEqual(
+      new Map([
+        ["temperature", "--color-temperature"],
+        ["co2", alone],
+      ]),
+    );
+  });
+
+  it("are told apart as long as there are enough", () => {
+    const names = Array.from({ length: 64 }, (_, index) => `slot${index}.load`);
+    const colours = [...colourProperties(names).values()];
+    expect(colours).toHaveLength(64);
+    expect(new Set(colours.slice(0, 7)).size).toBe(7);
+  });
 });

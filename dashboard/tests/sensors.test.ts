@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { chooseShown } from "../src/state/roster";
-import { BOUNDS, type Bounds, SensorStore } from "../src/state/sensors";
+import { BOUNDS, type Bounds } from "../src/state/sensor";
+import { SensorStore } from "../src/state/sensors";
 import { reading } from "./readings";
 
 function storeWith(bounds: Partial<Bounds> = {}): SensorStore {
@@ -76,14 +77,6 @@ describe("the measurements of a sensor", () => {
     store.ingest(measured(3, "new"));
     expect([...(store.get("a")?.series.keys() ?? [])]).toEqual(["kept", "new"]);
   });
-
-  it("share the window from the oldest to the newest point", () => {
-    const store = storeWith();
-    store.ingest(measured(1, "a"));
-    store.ingest(measured(9, "b"));
-    const { from, to } = store.get("a")?.window ?? { from: 0, to: 0 };
-    expect(to - from).toBe(8);
-  });
 });
 
 describe("a flood of new names", () => {
@@ -142,20 +135,35 @@ describe("the cards shown", () => {
   }
 
   it("are in the order people read names and numbers", () => {
-    const { shown } = chooseShown(sensorsNamed(["line-10", "Attic", "line-9", "attic-2"]), "");
-    expect(shown.map(({ id }) => id)).toEqual(["Attic", "attic-2", "line-9", "line-10"]);
+    const { present } = chooseShown(sensorsNamed(["line-10", "Attic", "line-9", "attic-2"]), "");
+    expect(present.map(({ id }) => id)).toEqual(["Attic", "attic-2", "line-9", "line-10"]);
   });
 
   it("are those the search finds, whatever the case", () => {
-    const { shown, matched } = chooseShown(sensorsNamed(["Kitchen", "attic"]), " kit ");
-    expect(shown.map(({ id }) => id)).toEqual(["Kitchen"]);
+    const { present, matched } = chooseShown(sensorsNamed(["Kitchen", "attic"]), " kit ");
+    expect(present.map(({ id }) => id)).toEqual(["Kitchen"]);
     expect(matched).toBe(1);
   });
 
   it("are regular sensors first when not all fit", () => {
     const sensors = sensorsNamed(["a", "b", "c", "y", "z"], ["z", "y"]);
-    const { shown, matched } = chooseShown(sensors, "", 3);
-    expect(shown.map(({ id }) => id)).toEqual(["a", "y", "z"]);
+    const { present, matched } = chooseShown(sensors, "", 0, 3);
+    expect(present.map(({ id }) => id)).toEqual(["a", "y", "z"]);
     expect(matched).toBe(5);
+  });
+
+  it("have those not heard lately apart, the last heard first", () => {
+    const store = storeWith();
+    for (const [name, at] of [
+      ["a", 1],
+      ["b", 2],
+      ["c", 50],
+    ] as const) {
+      store.ingest(reading(name, at));
+    }
+    const lately = reading("", 10).receivedAt;
+    const { present, silent } = chooseShown([...store.all()], "", lately);
+    expect(present.map(({ id }) => id)).toEqual(["c"]);
+    expect(silent.map(({ id }) => id)).toEqual(["b", "a"]);
   });
 });

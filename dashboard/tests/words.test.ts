@@ -1,7 +1,15 @@
 import { describe, expect, it } from "vitest";
-import { formatAgo, formatMark, formatQuantity, formatRate, formatValue } from "../src/format";
+import {
+  decimalsOf,
+  formatAgo,
+  formatMark,
+  formatQuantity,
+  formatRate,
+  formatValue,
+} from "../src/format";
 import { preferredLanguage } from "../src/i18n/language";
 import { LANGUAGES, TEXTS } from "../src/i18n/texts";
+import { called } from "../src/ui/words";
 
 /** Every sentence with its path; those with arguments are spoken with some. */
 function sentences(node: object, path = ""): [string, string][] {
@@ -82,10 +90,26 @@ describe("values", () => {
     expect(formatValue(name, value, "pt-BR")).toBe(portuguese);
   });
 
+  it.each([
+    [[417, 420], 0],
+    [[21.5, 22], 1],
+    [[21.5, 21.47], 2],
+    [[12.123456], 2],
+    [[0.004, 3], 0],
+    [[], 0],
+  ])("like %j have the same decimals: %d", (neighbours, decimals) => {
+    expect(decimalsOf(neighbours)).toBe(decimals);
+  });
+
+  it("keep their digits in place beside their neighbours", () => {
+    expect(formatValue("co2", 12, "en", 2)).toBe("12.00");
+    expect(formatValue("flow", 123_456.78, "en", 2)).toBe("123,457");
+  });
+
   it("have their units in sentences", () => {
-    expect(formatQuantity("temperature", 21.5, "en")).toBe("21.5 °C");
-    expect(formatQuantity("humidity", 50, "en")).toBe("50.0%");
-    expect(formatQuantity("co2", 417, "en")).toBe("417");
+    expect(formatQuantity("temperature", 21.5, "°C", "en")).toBe("21.5 °C");
+    expect(formatQuantity("humidity", 50, "%", "en")).toBe("50.0%");
+    expect(formatQuantity("co2", 417, "", "en")).toBe("417");
   });
 
   it("have the decimals their axis needs", () => {
@@ -98,5 +122,22 @@ describe("values", () => {
   it("have rates short enough for the header", () => {
     expect(formatRate(0.25, "en")).toBe("0.3");
     expect(formatRate(1999.6, "pt-BR")).toBe("2.000");
+  });
+});
+
+describe("the names of measurements", () => {
+  it.each([
+    ["temperature", "Temperature", "Temperatura"],
+    ["flow", "Flow", "Vazão"],
+    ["co2", "CO₂", "CO₂"],
+    ["pm2.5", "PM2.5", "PM2.5"],
+    ["PM2_5", "PM2.5", "PM2.5"],
+    ["indoor.co2", "Indoor CO₂", "Indoor CO₂"],
+    ["soil_moisture", "Soil moisture", "Soil moisture"],
+    ["constructor", "Constructor", "Constructor"],
+    ["__", "__", "__"],
+  ])("%s is called %s", (name, english, portuguese) => {
+    expect(called(name, TEXTS.en)).toBe(english);
+    expect(called(name, TEXTS["pt-BR"])).toBe(portuguese);
   });
 });

@@ -1,16 +1,20 @@
 """The page in a real browser: signed in, moving, reconnecting, and usable by everybody."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from playwright.async_api import Browser, ConsoleMessage, Locator, Page, expect
 
-from tests.devices import send
+from sensorflow.readings import KNOWN_MEASUREMENTS
+from tests.devices import send, send_many
 from tests.door import door_to
 from tests.servers import READ_KEY, Server, serving
 
+MINUTE = timedelta(minutes=1)
 AXE = Path(__file__).parents[2] / "dashboard/node_modules/axe-core/axe.min.js"
 
 
@@ -134,6 +138,51 @@ async def test_a_reconnect_leaves_no_hole(page: Page, server: Server) -> None:
         await expect(chart("cellar")).to_have_attribute("data-points", "10")
 
 
+async def test_the_charts_begin_with_history(page: Page, server: Server) -> None:
+    now = datetime.now(UTC)
+    for sensor, names in (("kitchen", KNOWN_MEASUREMENTS), ("line-3", ("concentration", "flow"))):
+        await send_many(
+            server,
+            [
+                {"sensor_id": sensor, "recorded_at": (now - minute * MINUTE).isoformat()}
+                | dict.fromkeys(names, float(minute))
+                for minute in range(1, 181)
+            ],
+        )
+
+    def chart(sensor: str, measurement: str) -> Locator:
+        return page.locator(
+            f'[data-sensor="{sensor}"] [data-measurement="{measurement}"] canvas[data-points]'
+        )
+
+    async def points(of: Locator, number: str) -> None:
+        await expect(of).to_have_attribute("data-points", re.compile(f"^({number})$"))
+
+    await sign_in(page, server)
+    await expect(page.locator(value(page, "kitchen"))).to_have_text("1.0")
+    await points(chart("kitchen", "temperature"), "5[5-9]|6[01]")
+    await points(chart("line-3", "flow"), "5[5-9]|6[01]")
+
+    await page.get_by_role("radio", name="Last hour").focus()
+    await page.keyboard.press("ArrowRight")
+    await expect(page.get_by_role("radio", name="Last 24 hours")).to_be_checked()
+    await points(chart("kitchen", "temperature"), "3[5-9]")
+    await send(server, "kitchen", 21.5)
+    await expect(page.locator(value(page, "kitchen"))).to_have_text("21.5")
+    await points(chart("kitchen", "temperature"), "3[5-9]")
+    await page.reload()
+    await expect(page.get_by_role("radio", name="Last 24 hours")).to_be_checked()
+    await points(chart("line-3", "flow"), "3[5-9]")
+
+    async with page.expect_download() as saved:
+        await page.get_by_role("link", name="Readings of line-3 as a CSV file").press("Enter")
+    download = await saved.value
+    assert download.suggested_filename.endswith(".csv")
+    lines = (await download.path()).read_text().splitlines()
+    assert "concentration" in lines[0]
+    assert len(lines) == 1 + 180
+
+
 async def test_signing_out_ends_the_session(page: Page, server: Server) -> None:
     await sign_in(page, server)
     await page.get_by_role("button", name="Sign out").click()
@@ -169,7 +218,12 @@ async def test_it_is_usable_by_everybody(
         else:
             await send(server, "kitchen", 21.5)
             await send(server, "cellar", 12.5, co2=417)
+            free = {f"slot{number}.load": number / 7 for number in range(64)}
+            await send_many(server, [{"sensor_id": "rack", **free}])
         await expect(page.locator(f'[data-view="{view}"]')).to_be_visible()
+        if view == "sensors":
+            await page.get_by_role("button", name="Show all 64 measurements").press("Enter")
+            await expect(page.locator('[data-sensor="rack"] [data-value]')).to_have_count(64)
         await page.evaluate(AXE.read_text())
         violations = await page.evaluate(
             "axe.run().then(r => r.violations.map(v => [v.id, v.nodes.map(n => n.html)]))"

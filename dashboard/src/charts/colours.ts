@@ -1,19 +1,39 @@
 import { isKnown } from "../state/measurements";
 
 /** How many colours `theme.css` has for measurements that are not known by name. */
-const OTHERS = 5;
+const OTHERS = 7;
 
-/** The style sheet's property with a measurement's colour: the same name, the same colour, everywhere. */
-export function colourProperty(name: string): string {
-  if (isKnown(name)) return `--color-${name}`;
+/**
+ * The style sheet's properties with the colours of a sensor's measurements. A name has the same
+ * colour everywhere, unless a neighbour has it already; sensors alike look alike.
+ */
+export function colourProperties(names: Iterable<string>): ReadonlyMap<string, string> {
+  const properties = new Map<string, string>();
+  let taken = new Set<number>();
+  for (const name of names) {
+    if (isKnown(name)) {
+      properties.set(name, `--color-${name}`);
+      continue;
+    }
+    if (taken.size === OTHERS) taken = new Set();
+    let other = preferred(name);
+    while (taken.has(other)) other = (other + 1) % OTHERS;
+    taken.add(other);
+    properties.set(name, `--color-other-${other + 1}`);
+  }
+  return properties;
+}
+
+function preferred(name: string): number {
   let hash = 0;
   for (const letter of name) hash = (hash * 31 + letter.charCodeAt(0)) >>> 0;
-  return `--color-other-${(hash % OTHERS) + 1}`;
+  return hash % OTHERS;
 }
 
 export interface Palette {
   readonly line: string;
   readonly fill: string;
+  readonly band: string;
   readonly grid: string;
   readonly mark: string;
   readonly bubble: string;
@@ -39,7 +59,15 @@ export function paletteOf(
     const line = getComputedStyle(canvas).color;
     const { color: mark, borderTopColor: grid } = getComputedStyle(frame);
     const { color: bubble, backgroundColor: paper } = getComputedStyle(document.body);
-    palette = { line, fill: withAlpha(line, 0.1), grid, mark, bubble, paper };
+    palette = {
+      line,
+      fill: withAlpha(line, 0.08),
+      band: withAlpha(line, 0.22),
+      grid,
+      mark,
+      bubble,
+      paper,
+    };
     palettes.set(key, palette);
   }
   return palette;

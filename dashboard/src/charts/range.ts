@@ -15,13 +15,16 @@ export interface ValueRange {
   readonly high: number;
 }
 
-/** The smallest and largest value of the points. There is at least one. */
+/** The smallest and largest value of what the points stand for. There is at least one with a value. */
 export function extremes(points: readonly Point[]): ValueRange {
   let low = Number.POSITIVE_INFINITY;
   let high = Number.NEGATIVE_INFINITY;
-  for (const { y } of points) {
-    if (y < low) low = y;
-    if (y > high) high = y;
+  for (const point of points) {
+    // Comparing with NaN, which parts a line, is never true.
+    const least = point.low ?? point.y;
+    const most = point.high ?? point.y;
+    if (least < low) low = least;
+    if (most > high) high = most;
   }
   return { low, high };
 }

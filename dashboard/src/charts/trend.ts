@@ -10,9 +10,11 @@ import {
   Tooltip,
 } from "chart.js";
 import "chartjs-adapter-date-fns";
-import { formatMark, formatMoment, formatQuantity, formatTimeMark } from "../format";
+import { formatMark, formatMoment, formatQuantity, formatTimeMark, formatValue } from "../format";
+import type { TimeWindow, Trace } from "../history/trace";
 import type { Language } from "../i18n/texts";
 import type { Point } from "../state/series";
+import { band } from "./band";
 import { type Palette, paletteOf } from "./colours";
 import type { Paintable } from "./painter";
 import { axisMarks, axisRange, extremes } from "./range";
@@ -30,9 +32,10 @@ const MAX_PIXEL_RATIO = 2;
 
 export interface TrendInput {
   readonly name: string;
-  readonly points: readonly Point[];
-  readonly from: number;
-  readonly to: number;
+  readonly unit: string;
+  /** Has at least one point. */
+  readonly trace: Trace;
+  readonly window: TimeWindow;
   /** Whether the newest point waits for the server's database. */
   readonly isWaiting: boolean;
   readonly language: Language;
@@ -66,7 +69,8 @@ export class Trend implements Paintable {
     this.#chart ??= new Chart(this.#canvas, this.#configuration());
     this.#fill(this.#chart);
     this.#chart.update("none");
-    this.#canvas.dataset["points"] = String(this.#input.points.length);
+    const points = this.#input.trace.line.filter(({ y }) => !Number.isNaN(y));
+    this.#canvas.dataset["points"] = String(points.length);
   }
 
   release(): void {
@@ -75,22 +79,22 @@ export class Trend implements Paintable {
   }
 
   #fill(chart: LineChart): void {
-    const { points, name, from, to, language, showTime } = this.#input;
+    const { trace, name, window, language, showTime } = this.#input;
     const palette = this.#palette();
-    const [line, head] = chart.data.datasets;
-    const newest = points.at(-1);
+    const [line, head, lonely] = chart.data.datasets;
     const { scales, plugins } = chart.options;
-    if (!line || !head || !newest || !scales?.["x"] || !scales["y"] || !plugins?.tooltip) return;
+    if (!line || !head || !lonely || !scales?.["x"] || !scales["y"] || !plugins?.tooltip) return;
 
-    line.data = [...points];
+    line.data = [...trace.line];
     line.borderColor = palette.line;
     line.backgroundColor = palette.fill;
-    head.data = [newest];
+    head.data = trace.newest ? [trace.newest] : [];
+    lonely.data = [...trace.lonely];
+    lonely.backgroundColor = palette.line;
 
-    const range = axisRange(name, extremes(points));
+    const range = axisRange(name, extremes(trace.line));
     Object.assign(scales["y"], { min: range.low, max: range.high });
-    // One moment has no span; put it at the right edge of a minute.
-    Object.assign(scales["x"], { min: to > from ? from : to - 60_000, max: to });
+    Object.assign(scales["x"], { min: window.from, max: window.to });
     for (const scale of [scales["x"], scales["y"]]) {
       Object.assign(scale.ticks ?? {}, { color: palette.mark });
       Object.assign(scale.grid ?? {}, { color: palette.grid });
@@ -127,8 +131,15 @@ export class Trend implements Paintable {
             pointHoverRadius: 2.75,
             clip: false,
           },
+          { data: [], showLine: false, pointRadius: 1.25, pointHitRadius: 0, pointBorderWidth: 0 },
         ],
       },
+      plugins: [
+        band(
+          () => this.#palette().band,
+          () => this.#input.trace.line,
+        ),
+      ],
       options: {
         animation: false,
         responsive: true,
@@ -172,7 +183,7 @@ export class Trend implements Paintable {
               autoSkip: false,
               callback: (value) => {
                 const { step } = axisMarks(
-                  axisRange(this.#input.name, extremes(this.#input.points)),
+                  axisRange(this.#input.name, extremes(this.#input.trace.line)),
                 );
                 return formatMark(Number(value), step, locale());
               },
@@ -198,8 +209,7 @@ export class Trend implements Paintable {
             filter: ({ datasetIndex }) => datasetIndex === 0,
             callbacks: {
               title: () => "",
-              label: ({ parsed }) =>
-                `${formatQuantity(this.#input.name, parsed.y ?? 0, locale())} · ${formatMoment(parsed.x ?? 0, locale())}`,
+              label: ({ raw }) => this.#tell(raw as Point, locale()),
             },
           },
         },
@@ -207,8 +217,18 @@ export class Trend implements Paintable {
     };
   }
 
+  #tell(point: Point, language: Language): string {
+    const { name, unit } = this.#input;
+    const value = formatQuantity(name, point.y, unit, language);
+    const moment = formatMoment(point.x, language);
+    const { low, high } = point;
+    if (low === undefined || high === undefined || low === high) return `${value} · ${moment}`;
+    const least = formatValue(name, low, language);
+    return `${value} (${least} – ${formatValue(name, high, language)}) · ${moment}`;
+  }
+
   #timeMark(time: number): string {
-    const { from, to, language } = this.#input;
-    return formatTimeMark(time, to - from, language);
+    const { window, language } = this.#input;
+    return formatTimeMark(time, window.to - window.from, language);
   }
 }

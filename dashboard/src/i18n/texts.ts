@@ -1,7 +1,26 @@
+import type { RangeName } from "../history/ranges";
 import type { KnownMeasurement } from "../state/measurements";
 
 export const LANGUAGES = ["en", "pt-BR"] as const;
 export type Language = (typeof LANGUAGES)[number];
+
+/** Measurements that many devices send by these names. */
+type CommonMeasurement =
+  | "battery"
+  | "concentration"
+  | "current"
+  | "dew_point"
+  | "distance"
+  | "energy"
+  | "flow"
+  | "level"
+  | "light"
+  | "moisture"
+  | "noise"
+  | "power"
+  | "speed"
+  | "voltage"
+  | "weight";
 
 type Ago = (amount: string) => string;
 
@@ -70,8 +89,17 @@ export interface Texts {
     readonly allMeasurements: (count: number) => string;
     readonly fewerMeasurements: string;
     readonly stale: string;
+    readonly longSilent: string;
   };
-  readonly measurements: Readonly<Record<KnownMeasurement, string>>;
+  readonly history: {
+    readonly range: string;
+    readonly ranges: Readonly<Record<RangeName, string>>;
+    readonly loading: string;
+    readonly late: string;
+    readonly none: Readonly<Record<RangeName, string>>;
+    readonly csv: (sensor: string, range: string) => string;
+  };
+  readonly measurements: Readonly<Record<KnownMeasurement | CommonMeasurement, string>>;
   readonly chart: {
     readonly label: (name: string, latest: string, low: string, high: string) => string;
   };
@@ -162,8 +190,46 @@ const en: Texts = {
     allMeasurements: (count) => `Show all ${count} measurements`,
     fewerMeasurements: "Show fewer measurements",
     stale: "Silent",
+    longSilent: "Not heard for more than a day",
   },
-  measurements: { temperature: "Temperature", humidity: "Humidity", pressure: "Pressure" },
+  history: {
+    range: "Time shown",
+    ranges: {
+      "1h": "Last hour",
+      "24h": "Last 24 hours",
+      "7d": "Last 7 days",
+      "30d": "Last 30 days",
+    },
+    loading: "Loading the history…",
+    late: "The history could not be loaded. Trying again…",
+    none: {
+      "1h": "No readings in the last hour",
+      "24h": "No readings in the last 24 hours",
+      "7d": "No readings in the last 7 days",
+      "30d": "No readings in the last 30 days",
+    },
+    csv: (sensor, range) => `Readings of ${sensor} as a CSV file: ${range.toLowerCase()}`,
+  },
+  measurements: {
+    temperature: "Temperature",
+    humidity: "Humidity",
+    pressure: "Pressure",
+    battery: "Battery",
+    concentration: "Concentration",
+    current: "Current",
+    dew_point: "Dew point",
+    distance: "Distance",
+    energy: "Energy",
+    flow: "Flow",
+    level: "Level",
+    light: "Light",
+    moisture: "Moisture",
+    noise: "Noise",
+    power: "Power",
+    speed: "Speed",
+    voltage: "Voltage",
+    weight: "Weight",
+  },
   chart: {
     label: (name, latest, low, high) => `${name}: now ${latest}, between ${low} and ${high}`,
   },
@@ -256,8 +322,46 @@ const ptBR: Texts = {
     allMeasurements: (count) => `Mostrar as ${count} medições`,
     fewerMeasurements: "Mostrar menos medições",
     stale: "Em silêncio",
+    longSilent: "Sem notícias há mais de um dia",
   },
-  measurements: { temperature: "Temperatura", humidity: "Umidade", pressure: "Pressão" },
+  history: {
+    range: "Período mostrado",
+    ranges: {
+      "1h": "Última hora",
+      "24h": "Últimas 24 horas",
+      "7d": "Últimos 7 dias",
+      "30d": "Últimos 30 dias",
+    },
+    loading: "Carregando o histórico…",
+    late: "Não foi possível carregar o histórico. Tentando de novo…",
+    none: {
+      "1h": "Sem leituras na última hora",
+      "24h": "Sem leituras nas últimas 24 horas",
+      "7d": "Sem leituras nos últimos 7 dias",
+      "30d": "Sem leituras nos últimos 30 dias",
+    },
+    csv: (sensor, range) => `Leituras de ${sensor} em um arquivo CSV: ${range.toLowerCase()}`,
+  },
+  measurements: {
+    temperature: "Temperatura",
+    humidity: "Umidade",
+    pressure: "Pressão",
+    battery: "Bateria",
+    concentration: "Concentração",
+    current: "Corrente",
+    dew_point: "Ponto de orvalho",
+    distance: "Distância",
+    energy: "Energia",
+    flow: "Vazão",
+    level: "Nível",
+    light: "Luz",
+    moisture: "Teor de água",
+    noise: "Ruído",
+    power: "Potência",
+    speed: "Velocidade",
+    voltage: "Tensão",
+    weight: "Peso",
+  },
   chart: {
     label: (name, latest, low, high) => `${name}: agora ${latest}, entre ${low} e ${high}`,
   },

@@ -13,24 +13,40 @@ export interface Feed {
   stop(): void;
 }
 
-/** Binds the live socket to this page's window. */
-export function createFeed(board: Board, session: Session, clock: ServerClock): Feed {
+/** Binds the live socket to this page's window. `onBegin`: the stream does not go on where it ended. */
+export function createFeed(
+  board: Board,
+  session: Session,
+  clock: ServerClock,
+  onBegin: () => void = () => {},
+): Feed {
   const connection = signal<Connection>({ state: "connecting", trouble: null });
   const cursor = new Cursor();
+  let resumes = false;
+  const begin = () => {
+    board.begin();
+    onBegin();
+  };
   const socket = new LiveSocket({
-    open: (since) => new WebSocket(address(since)) as unknown as Socket,
+    open: (since) => {
+      resumes = since !== null;
+      return new WebSocket(address(since)) as unknown as Socket;
+    },
     cursor: () => cursor.since,
     onCursorAhead: () => cursor.forget(),
     onConnection: (next) => {
       // What came of them may have been told while there was no connection.
-      if (next.state === "live") board.forgetWaiting();
+      if (next.state === "live") {
+        board.forgetWaiting();
+        if (!resumes) begin();
+      }
       connection.value = next;
     },
     onSessionLost: () => session.lost(),
     onUnexplained: () => void session.verify(),
     onFrame: (data) => {
       const frame = decodeFrame(data);
-      // A gap needs no mark: the charts show less than any retention keeps.
+      if (frame?.kind === "gap") begin();
       if (frame?.kind !== "reading") return;
       const { reading } = frame;
       if (reading.id !== null) cursor.moveTo(reading.id, reading.receivedAt);

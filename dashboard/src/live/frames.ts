@@ -16,7 +16,7 @@ export type Frame =
 
 const MAX_SENSOR_ID = 128;
 const MAX_MEASUREMENTS = 64;
-const MEASUREMENT_NAME = /^[A-Za-z_][A-Za-z0-9_.-]{0,63}$/;
+export const MEASUREMENT_NAME = /^[A-Za-z_][A-Za-z0-9_.-]{0,63}$/;
 const RESERVED: ReadonlySet<string> = new Set([
   "id",
   "sensor_id",
@@ -81,7 +81,7 @@ function decodeReading(body: Record<string, unknown>): Frame | null {
   return { kind: "reading", reading: { id, sensorId, recordedAt, receivedAt, measurements } };
 }
 
-function isRecord(value: unknown): value is Record<string, unknown> {
+export function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 

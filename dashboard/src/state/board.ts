@@ -1,8 +1,12 @@
 import { type ReadonlySignal, type Signal, signal } from "@preact/signals";
+import type { HistoryFrame } from "../history/buckets";
+import type { Range } from "../history/ranges";
+import type { KnownSensor, SeriesAnswer } from "../history/wire";
 import type { ServerClock } from "../live/clock";
 import type { Reading } from "../live/frames";
 import { RateMeter } from "../live/rate";
-import { type Sensor, SensorStore } from "./sensors";
+import type { Sensor } from "./sensor";
+import { SensorStore } from "./sensors";
 import type { Series } from "./series";
 
 /** Between two rebuilds of the list of cards; a flood of new names gets the longer one. */
@@ -34,6 +38,8 @@ export class Board {
   readonly #revisions = new WeakMap<Sensor, Signal<number>>();
   readonly #dirty = new Set<Sensor>();
   readonly #inSight = new Set<Sensor>();
+  /** When the history was loaded, by a clock that goes on while the computer sleeps. */
+  #loadedAt = new WeakMap<Sensor, number>();
   readonly #roster = signal<readonly Sensor[]>([]);
   readonly #now = signal<number | null>(null);
   readonly #pulse = signal<Pulse>({
@@ -43,7 +49,10 @@ export class Board {
     waiting: 0,
     waitingOverflowed: false,
   });
+  readonly #liveSince = signal(Number.POSITIVE_INFINITY);
   readonly #waitingNews = signal<WaitingNews>("none");
+  /** Called when a card comes into sight. */
+  onSight: () => void = () => {};
   #rosterAt = Number.NEGATIVE_INFINITY;
   #rosterMembership = 0;
   #frameWanted = false;
@@ -72,6 +81,11 @@ export class Board {
     return this.#waitingNews;
   }
 
+  /** The server's time from which on nothing of the live stream is missing here. */
+  get liveSince(): ReadonlySignal<number> {
+    return this.#liveSince;
+  }
+
   /** Changes when the sensor's card has something new to show. */
   revisionOf(sensor: Sensor): ReadonlySignal<number> {
     let revision = this.#revisions.get(sensor);
@@ -89,6 +103,42 @@ export class Board {
     this.#wantFrame();
   }
 
+  /** The live stream begins, and not where it ended before. */
+  begin(): void {
+    this.#liveSince.value = this.#clock.now() ?? Number.POSITIVE_INFINITY;
+    this.#loadedAt = new WeakMap();
+  }
+
+  /** Takes in the sensors that the server knows, those heard last first. */
+  introduce(sensors: readonly KnownSensor[]): void {
+    this.#store.introduce(sensors);
+    for (const { id } of sensors) {
+      const sensor = this.#store.get(id);
+      if (sensor) this.#reveal(sensor);
+    }
+    this.#wantFrame();
+  }
+
+  /** The sensors on the screen that lack the range's history, or have one with a hole or of long ago. */
+  wanting(range: Range): Sensor[] {
+    const longAgo = Date.now() - range.refresh;
+    return [...this.#inSight].filter(
+      (sensor) => sensor.history?.range !== range || (this.#loadedAt.get(sensor) ?? 0) < longAgo,
+    );
+  }
+
+  setHistory(
+    frame: HistoryFrame,
+    sensors: readonly Sensor[],
+    buckets: SeriesAnswer["buckets"],
+  ): void {
+    this.#store.setHistory(frame, sensors, buckets);
+    for (const sensor of sensors) {
+      this.#loadedAt.set(sensor, Date.now());
+      this.#reveal(sensor);
+    }
+  }
+
   /** Whether the series' newest point is of a reading that waits for the server's database. */
   isWaiting(sensor: Sensor, { newest }: Series): boolean {
     return newest !== undefined && this.#store.waiting.has(sensor.id, newest.x);
@@ -102,6 +152,7 @@ export class Board {
   setInSight(sensor: Sensor, inSight: boolean): void {
     if (inSight) {
       this.#inSight.add(sensor);
+      this.onSight();
       this.#wantFrame();
     } else {
       this.#inSight.delete(sensor);
@@ -112,6 +163,7 @@ export class Board {
     this.#store.clear();
     this.#rate.reset();
     this.#dirty.clear();
+    this.#liveSince.value = Number.POSITIVE_INFINITY;
     this.#showRoster();
     this.#tick();
     this.#waitingNews.value = "none";

@@ -5,7 +5,7 @@ const REMEMBERED = 8;
 export const STALE_UNKNOWN = 5 * 60_000;
 /** A short hiccup of a fast sensor is no news. */
 export const STALE_AT_LEAST = 30_000;
-const STALE_INTERVALS = 4;
+export const STALE_INTERVALS = 4;
 
 /** How often a sensor is usually heard, learned from the last few times. */
 export class Rhythm {
@@ -29,6 +29,11 @@ export class Rhythm {
     this.#burstBegan = at;
     this.#gaps.push(gap);
     if (this.#gaps.length > REMEMBERED) this.#gaps.shift();
+  }
+
+  /** Notes when it was heard before this page listened, which says nothing about the interval. */
+  heardBefore(at: number): void {
+    if (at > this.#heardAt) this.#heardAt = at;
   }
 
   /** The middle one of the last intervals, or null before the second. */

@@ -1,93 +1,8 @@
+import type { HistoryFrame } from "../history/buckets";
+import type { KnownSensor, SeriesAnswer } from "../history/wire";
 import type { Reading } from "../live/frames";
-import { compareMeasurements } from "./measurements";
-import { Rhythm } from "./rhythm";
-import { Series } from "./series";
+import { BOUNDS, type Bounds, Sensor } from "./sensor";
 import { WaitingList } from "./waiting-list";
-
-export interface Bounds {
-  /** Sensors kept; beyond it the least recently heard go. */
-  readonly sensors: number;
-  /** Of those, places that sensors heard only once can always have. */
-  readonly newcomers: number;
-  readonly measurements: number;
-  readonly points: number;
-  /** Points of all series together: what the page may take of the browser's memory. */
-  readonly totalPoints: number;
-  /** Provisional readings remembered, of all sensors together: about 12 MB. */
-  readonly waiting: number;
-}
-
-export const BOUNDS: Bounds = {
-  sensors: 500,
-  newcomers: 50,
-  measurements: 64,
-  points: 300,
-  totalPoints: 600_000,
-  waiting: 50_000,
-};
-
-/** What the page knows about one sensor. Only the store changes it. */
-export class Sensor {
-  readonly id: string;
-  readonly rhythm = new Rhythm();
-  /** By measurement, in the order people read them. */
-  readonly series = new Map<string, Series>();
-  pointCount = 0;
-  /** Heard more than once. */
-  regular = false;
-
-  constructor(id: string) {
-    this.id = id;
-  }
-
-  /** Takes a reading in; says whether it was new rather than a repeat or replacement. */
-  put(reading: Reading, bounds: Bounds): boolean {
-    this.rhythm.heard(reading.receivedAt);
-    let added = false;
-    for (const [name, value] of reading.measurements) {
-      const series = this.#seriesOf(name, bounds);
-      const before = series.points.length;
-      if (series.put(reading.recordedAt, value, reading.id === null)) added = true;
-      this.pointCount += series.points.length - before;
-    }
-    return added;
-  }
-
-  /** The time its charts share: from its oldest kept point to its newest. */
-  get window(): { readonly from: number; readonly to: number } {
-    let from = Number.POSITIVE_INFINITY;
-    let to = Number.NEGATIVE_INFINITY;
-    for (const { points } of this.series.values()) {
-      from = Math.min(from, points[0]?.x ?? from);
-      to = Math.max(to, points.at(-1)?.x ?? to);
-    }
-    return { from, to };
-  }
-
-  #seriesOf(name: string, bounds: Bounds): Series {
-    const known = this.series.get(name);
-    if (known) return known;
-    if (this.series.size >= bounds.measurements) this.#dropOldestSeries();
-    const series = new Series(bounds.points);
-    const ordered = [...this.series, [name, series] as const].sort(([a], [b]) =>
-      compareMeasurements(a, b),
-    );
-    this.series.clear();
-    for (const [key, value] of ordered) this.series.set(key, value);
-    return series;
-  }
-
-  #dropOldestSeries(): void {
-    let oldest: [string, Series] | undefined;
-    for (const entry of this.series) {
-      const time = entry[1].newest?.x ?? 0;
-      if (oldest === undefined || time < (oldest[1].newest?.x ?? 0)) oldest = entry;
-    }
-    if (!oldest) return;
-    this.series.delete(oldest[0]);
-    this.pointCount -= oldest[1].points.length;
-  }
-}
 
 /**
  * Every sensor the page knows, within fixed bounds whatever arrives.
@@ -100,6 +15,8 @@ export class SensorStore {
   readonly #bounds: Bounds;
   readonly #newcomers = new Map<string, Sensor>();
   readonly #regulars = new Map<string, Sensor>();
+  /** Sensors with a history, the one longest not asked for first. */
+  readonly #withHistory = new Set<Sensor>();
   #totalPoints = 0;
   #membership = 0;
   #overflowed = false;
@@ -113,7 +30,7 @@ export class SensorStore {
     return this.#newcomers.size + this.#regulars.size;
   }
 
-  /** Changes whenever a sensor comes, goes or becomes a regular one. */
+  /** Changes whenever a sensor comes, goes, becomes a regular one, or has another name. */
   get membership(): number {
     return this.#membership;
   }
@@ -158,10 +75,59 @@ export class SensorStore {
     return { sensor, isNew };
   }
 
+  /** Takes in the sensors that the server knows, those heard last first. */
+  introduce(sensors: readonly KnownSensor[]): void {
+    const earlier: Sensor[] = [];
+    for (const known of sensors) {
+      const kept = this.get(known.id);
+      // Nothing of it was ever stored: there is nothing to show.
+      if (!kept && known.latest.length === 0) continue;
+      if (!kept && this.size + earlier.length >= this.#bounds.sensors) continue;
+      const sensor = kept ?? new Sensor(known.id);
+      const before = sensor.pointCount;
+      sensor.introduce(known, this.#bounds);
+      this.#totalPoints += sensor.pointCount - before;
+      if (kept?.regular && this.#newcomers.delete(kept.id)) this.#regulars.set(kept.id, kept);
+      if (!kept) earlier.push(sensor);
+    }
+    for (const sensors of [this.#regulars, this.#newcomers]) {
+      const heard = [...sensors];
+      sensors.clear();
+      const isRegular = sensors === this.#regulars;
+      for (const sensor of earlier.toReversed()) {
+        if (sensor.regular === isRegular) sensors.set(sensor.id, sensor);
+      }
+      for (const [id, sensor] of heard) sensors.set(id, sensor);
+    }
+    this.#membership += 1;
+    this.#keepBounds();
+  }
+
+  /** Puts histories behind the sensors, and takes them from others where there are too many. */
+  setHistory(
+    frame: HistoryFrame,
+    sensors: readonly Sensor[],
+    buckets: SeriesAnswer["buckets"],
+  ): void {
+    for (const sensor of sensors) {
+      sensor.setHistory(frame, buckets.get(sensor.id));
+      this.#withHistory.delete(sensor);
+      this.#withHistory.add(sensor);
+    }
+    let total = 0;
+    for (const sensor of [...this.#withHistory].reverse()) {
+      total += sensor.bucketCount;
+      if (total <= this.#bounds.totalBuckets || sensors.includes(sensor)) continue;
+      sensor.setHistory(null);
+      this.#withHistory.delete(sensor);
+    }
+  }
+
   clear(): void {
     this.#newcomers.clear();
     this.#regulars.clear();
     this.waiting.clear();
+    this.#withHistory.clear();
     this.#totalPoints = 0;
     this.#membership += 1;
     this.#overflowed = false;
@@ -174,6 +140,7 @@ export class SensorStore {
       const longestSilent = from.values().next().value;
       if (!longestSilent || this.size === 1) return;
       from.delete(longestSilent.id);
+      this.#withHistory.delete(longestSilent);
       this.#totalPoints -= longestSilent.pointCount;
       this.#membership += 1;
       this.#overflowed = true;

@@ -1,5 +1,6 @@
 import { createContext } from "preact";
 import { useContext } from "preact/hooks";
+import type { HistoryLoader } from "../history/loader";
 import type { LanguageChoice } from "../i18n/language";
 import { type Language, TEXTS, type Texts } from "../i18n/texts";
 import type { Feed } from "../live/feed";
@@ -12,6 +13,7 @@ export interface Dashboard {
   readonly session: Session;
   readonly feed: Feed;
   readonly board: Board;
+  readonly history: HistoryLoader;
   readonly language: LanguageChoice;
   readonly theme: ThemeChoice;
 }

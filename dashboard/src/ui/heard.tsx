@@ -1,5 +1,5 @@
 import { formatAgo, formatMoment } from "../format";
-import type { Sensor } from "../state/sensors";
+import type { Sensor } from "../state/sensor";
 import { useDashboard, useTexts } from "./context";
 
 interface HeardProps {

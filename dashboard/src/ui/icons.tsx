@@ -59,6 +59,14 @@ export function SignOutIcon() {
   );
 }
 
+export function DownloadIcon() {
+  return (
+    <Icon>
+      <path d="M8 2.25v7.5M4.75 6.75 8 10l3.25-3.25M2.75 13.25h10.5" />
+    </Icon>
+  );
+}
+
 export function SearchIcon() {
   return (
     <Icon>

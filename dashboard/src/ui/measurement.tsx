@@ -1,67 +1,126 @@
 import { useLayoutEffect, useRef } from "preact/hooks";
-import { colourProperty } from "../charts/colours";
 import { painter } from "../charts/painter";
 import { extremes } from "../charts/range";
 import { Trend, type TrendInput } from "../charts/trend";
-import { formatQuantity, formatValue, unitOf } from "../format";
+import { decimalsOf, formatQuantity, formatValue } from "../format";
+import { type TimeWindow, type Trace, traceOf } from "../history/trace";
 import type { Language, Texts } from "../i18n/texts";
-import { isKnown } from "../state/measurements";
-import type { Series } from "../state/series";
+import type { Sensor } from "../state/sensor";
+import type { Point, Series } from "../state/series";
 import { useDashboard, useTexts } from "./context";
+import { labelOf, unitOfMeasurement } from "./words";
+
+/** Of the newest points, those that decide how many decimals the value has. */
+const NEIGHBOURS = 60;
 
 interface MeasurementProps {
+  readonly sensor: Sensor;
   readonly name: string;
   readonly series: Series;
-  readonly window: { readonly from: number; readonly to: number };
+  readonly window: TimeWindow;
+  /** The style sheet's property with its colour. */
+  readonly colour: string;
   readonly isWaiting: boolean;
   readonly isVisible: boolean;
   readonly showTime: boolean;
-  readonly isRoomy: boolean;
+  readonly size: RowSize;
+}
+
+/** Rows of a column grow together when a neighbour's card is higher, within reason; in a grid they are alike. */
+export type RowSize = "roomy" | "column" | "grid";
+
+interface TrendChartProps extends MeasurementProps {
+  readonly unit: string;
+  readonly trace: Trace;
+  readonly label: string;
 }
 
 /** One measurement of a sensor: its name, its value now, and its line. */
 export function Measurement(props: MeasurementProps) {
-  const { name, series, isRoomy, showTime } = props;
+  const { sensor, name, series, window, size, showTime, isVisible } = props;
+  const { board, history } = useDashboard();
   const { texts, language } = useTexts();
-  const newest = series.newest;
+  const { newest } = series;
   if (!newest) return null;
-  const value = formatValue(name, newest.y, language);
+  const label = labelOf(name, sensor, texts);
+  const unit = unitOfMeasurement(name, sensor);
+  const range = sensor.history?.range ?? history.range.value;
+  // A chart of the last moments would be another one as soon as the history is there.
+  const isComing = sensor.history === null && history.state.value !== "late";
+  const trace = isVisible && !isComing ? traceOf(series, window, board.liveSince.value) : NOTHING;
+  const isRoomy = size === "roomy";
   return (
     <div
       data-measurement={name}
-      class={`grid grid-cols-[7.5rem_minmax(0,1fr)] gap-3 py-2 ${isRoomy ? "sm:grid-cols-[9.5rem_minmax(0,1fr)]" : ""} ${heightOf(isRoomy, showTime)}`}
+      class={`grid grid-cols-[7.5rem_minmax(0,1fr)] gap-3 py-2 ${isRoomy ? "sm:grid-cols-[9.5rem_minmax(0,1fr)]" : ""} ${heightOf(size, showTime)}`}
     >
-      <div class="min-w-0 pt-1">
-        <p class="truncate text-[0.8125rem] text-soft" title={name}>
-          {nameOf(name, texts)}
-        </p>
-        <p class="mt-0.5 flex flex-wrap items-baseline gap-x-1">
-          <span data-value class={`font-medium tracking-tight ${sizeOf(value, isRoomy)}`}>
-            {value}
-          </span>
-          <span class="text-sm text-soft">{unitOf(name)}</span>
-        </p>
+      <div class="pt-1">
+        <Newest sensor={sensor} name={name} series={series} newest={newest} isLarge={isRoomy} />
       </div>
-      <TrendChart {...props} label={describe(name, series, newest.y, texts, language)} />
+      {newest.x >= window.from ? (
+        <TrendChart
+          {...props}
+          unit={unit}
+          trace={trace}
+          label={describe(name, label, unit, trace, newest.y, texts, language)}
+        />
+      ) : (
+        <p class="flex items-center justify-center text-center text-xs text-pretty text-faint">
+          {texts.history.none[range.name]}
+        </p>
+      )}
     </div>
   );
 }
 
-function TrendChart(props: MeasurementProps & { readonly label: string }) {
-  const { name, series, window, isWaiting, isVisible, showTime, label } = props;
+interface NewestProps {
+  readonly sensor: Sensor;
+  readonly name: string;
+  readonly series: Series;
+  /** Of the series; a component whose properties are the same is not rendered again. */
+  readonly newest: Point | undefined;
+  readonly isLarge?: boolean;
+}
+
+/** What a measurement is called, and its newest value. */
+export function Newest({ sensor, name, series, newest, isLarge = false }: NewestProps) {
+  const { texts, language } = useTexts();
+  const neighbours = series.points.slice(-NEIGHBOURS).map(({ y }) => y);
+  const value = formatValue(name, newest?.y ?? 0, language, decimalsOf(neighbours));
+  return (
+    <div class="min-w-0">
+      <p class="truncate text-[0.8125rem] text-soft" title={name}>
+        <bdi>{labelOf(name, sensor, texts)}</bdi>
+      </p>
+      <p class="mt-0.5 flex flex-wrap items-baseline gap-x-1">
+        <span data-value class={`font-medium tracking-tight ${sizeOf(value, isLarge)}`}>
+          {value}
+        </span>
+        <span class="max-w-full truncate text-sm text-soft">
+          <bdi>{unitOfMeasurement(name, sensor)}</bdi>
+        </span>
+      </p>
+    </div>
+  );
+}
+
+const NOTHING: Trace = { line: [], lonely: [], newest: null };
+
+function TrendChart(props: TrendChartProps) {
+  const { name, unit, trace, window, colour, isWaiting, isVisible, showTime, label } = props;
   const { language, theme } = useDashboard();
   const frame = useRef<HTMLDivElement>(null);
   const canvas = useRef<HTMLCanvasElement>(null);
   const trend = useRef<Trend | null>(null);
   const input: TrendInput = {
     name,
-    points: series.points,
-    from: window.from,
-    to: window.to,
+    unit,
+    trace,
+    window,
     isWaiting,
     language: language.chosen.value,
     theme: theme.inForce.value,
-    colourProperty: colourProperty(name),
+    colourProperty: colour,
     showTime,
   };
 
@@ -74,7 +133,7 @@ function TrendChart(props: MeasurementProps & { readonly label: string }) {
 
   // Without a list of dependencies: the card renders only when there is something new to draw.
   useLayoutEffect(() => {
-    if (!isVisible) {
+    if (!isVisible || !trace.newest) {
       release();
     } else if (canvas.current && frame.current) {
       trend.current ??= new Trend(canvas.current, frame.current, input);
@@ -92,18 +151,16 @@ function TrendChart(props: MeasurementProps & { readonly label: string }) {
         aria-label={label}
         data-points={0}
         class="absolute inset-0"
-        style={{ color: `var(${input.colourProperty})` }}
+        style={{ color: `var(${colour})` }}
       />
     </div>
   );
 }
 
-/**
- * The row that shows the time is higher by its marks, so that all lines are equally high. Rows grow
- * together when a neighbour's card is higher, within reason.
- */
-function heightOf(isRoomy: boolean, showTime: boolean): string {
-  if (isRoomy) {
+/** The row that shows the time is higher by its marks, so that all lines are equally high. */
+function heightOf(size: RowSize, showTime: boolean): string {
+  if (size === "grid") return "h-28";
+  if (size === "roomy") {
     return showTime ? "grow basis-[9.625rem] max-h-[14.375rem]" : "grow basis-32 max-h-52";
   }
   return showTime ? "grow basis-[6.625rem] max-h-[9.375rem]" : "grow basis-[5.25rem] max-h-32";
@@ -116,22 +173,17 @@ function sizeOf(value: string, isRoomy: boolean): string {
   return isRoomy ? "text-2xl sm:text-3xl" : "text-2xl";
 }
 
-function nameOf(name: string, texts: Texts): string {
-  return isKnown(name) ? texts.measurements[name] : name;
-}
-
 function describe(
   name: string,
-  series: Series,
+  label: string,
+  unit: string,
+  { line, newest }: Trace,
   latest: number,
   texts: Texts,
   language: Language,
 ): string {
-  const { low, high } = extremes(series.points);
-  return texts.chart.label(
-    nameOf(name, texts),
-    formatQuantity(name, latest, language),
-    formatQuantity(name, low, language),
-    formatQuantity(name, high, language),
-  );
+  const quantity = (value: number) => formatQuantity(name, value, unit, language);
+  if (!newest) return `${label}: ${quantity(latest)}`;
+  const { low, high } = extremes(line);
+  return texts.chart.label(label, quantity(latest), quantity(low), quantity(high));
 }

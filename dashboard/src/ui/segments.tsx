@@ -25,7 +25,7 @@ export function Segments<Choice extends string>(props: SegmentsProps<Choice>) {
         <label
           key={choice}
           title={name}
-          class="flex h-7 min-w-8 cursor-pointer items-center justify-center rounded-md px-1.5 text-xs font-medium text-soft transition-colors hover:text-ink has-checked:bg-surface has-checked:text-ink has-checked:shadow-xs has-focus-visible:outline-2 has-focus-visible:outline-accent"
+          class="flex h-7 min-w-8 cursor-pointer items-center justify-center rounded-md px-2 text-xs font-medium text-soft transition-colors hover:text-ink has-checked:bg-surface has-checked:text-ink has-checked:shadow-xs has-focus-visible:outline-2 has-focus-visible:outline-accent"
         >
           <input
             type="radio"
