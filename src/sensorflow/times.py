@@ -46,7 +46,7 @@ def from_count(count: float) -> datetime:
                 else round(count * (1e6 / per_second))
             )
             try:
-                return EPOCH + timedelta(microseconds=microseconds)
+                return EPOCH + timedelta(0, 0, microseconds)
             except OverflowError:
                 break
     raise NotATime

@@ -24,7 +24,7 @@ async def test_large_batches_are_the_same_whichever_way_they_go(
     sent = [
         device_reading(f"s{n % 7}", n, temperature=float(n), **({"co2": 0.1} if n % 3 else {}))
         if n % 2
-        else server_reading(f"s{n % 5}", pressure=float(n), humidity=-0.0)
+        else server_reading(f"s{n % 5}", temperature=1.5, pressure=float(n), humidity=-0.0)
         for n in range(count)
     ]
     outcomes = await storage.append(sent)

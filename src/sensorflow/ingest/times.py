@@ -46,7 +46,7 @@ def _plausible(recorded_at: datetime, received_at: datetime) -> datetime:
             "Set it (NTP), or leave recorded_at out to use the server's time.",
             field="recorded_at",
         )
-    if recorded_at - received_at > MAX_CLOCK_AHEAD:
+    if recorded_at > received_at and recorded_at - received_at > MAX_CLOCK_AHEAD:
         raise Refusal(
             Reason.CLOCK_AHEAD,
             "recorded_at is more than a day ahead of the server's clock; check the device's clock.",

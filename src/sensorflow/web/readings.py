@@ -17,7 +17,7 @@ from sensorflow.web.ingest import JSON, STATUS, IngestRoute, default_sensor, med
 
 NDJSON: Final = frozenset((b"application/x-ndjson", b"application/ndjson", b"application/jsonl"))
 
-SUBMITTED: Final = 500
+SUBMITTED: Final = 1_000
 """Readings of one request that are queued at once: others' batches come in between."""
 
 _OF_THE_SERVER: Final = frozenset(

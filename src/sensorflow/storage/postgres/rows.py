@@ -1,12 +1,13 @@
 """PostgreSQL's rows: how a batch goes there, and how rows come back."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
 import msgspec
 
 from sensorflow.readings import KNOWN_MEASUREMENTS, Clock, Reading
+from sensorflow.storage.postgres.copying import copy_data, extra_of
 
 SELECT_OF: Final = (
     "SELECT r.id, s.sensor_id, r.recorded_at, r.clock, r.received_at,"
@@ -31,21 +32,6 @@ _LATEST: Final = (
     " WHERE s.sensor_id = ANY ($1::text[]) ORDER BY r.id DESC LIMIT 1"
 )
 SELECT_LATEST: Final = SELECT_OF + _LATEST
-
-_encode_extra = msgspec.json.Encoder().encode
-
-
-COLUMNS: Final = (
-    "id",
-    "sensor",
-    "recorded_at",
-    "clock",
-    "received_at",
-    *KNOWN_MEASUREMENTS,
-    "extra",
-    "client_ip",
-)
-"""Of the table `readings`, as `Batch.records` gives them."""
 
 
 class Batch:
@@ -105,20 +91,9 @@ class Batch:
             _trimmed([r.client_ip for r in readings]),
         ]
 
-    def records(self, first: int, sensors: Sequence[int]) -> Iterator[tuple[Any, ...]]:
-        """Row by row, for COPY. `sensors` are the keys of `names`, in their order."""
-        for pk, (place, r) in enumerate(zip(self._places, self._readings, strict=True), first):
-            known = map(r.measurements.get, KNOWN_MEASUREMENTS)
-            yield (
-                pk,
-                sensors[place - 1],
-                r.recorded_at,
-                r.clock,
-                r.received_at,
-                *known,
-                _extra(r),
-                r.client_ip,
-            )
+    def copied(self, first: int, sensors: Sequence[int]) -> bytes:
+        """For COPY. `sensors` are the keys of `names`, in their order."""
+        return copy_data(self._readings, [sensors[place - 1] for place in self._places], first)
 
 
 def _trimmed(values: list[Any]) -> list[Any]:
@@ -134,13 +109,8 @@ def _measured_at(reading: Reading) -> datetime | None:
 
 
 def _extra(reading: Reading) -> str | None:
-    measurements = reading.measurements
-    if measurements.keys() <= _KNOWN:
-        return None
-    return _encode_extra({n: v for n, v in measurements.items() if n not in _KNOWN}).decode()
-
-
-_KNOWN: Final = frozenset(KNOWN_MEASUREMENTS)
+    extra = extra_of(reading)
+    return None if extra is None else extra.decode()
 
 
 def from_row(row: Iterable[Any]) -> Reading:

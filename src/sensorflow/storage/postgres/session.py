@@ -1,6 +1,6 @@
 """The session that writes: one batch, one transaction, one round trip where that is enough."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import Final, TypeAlias
 from uuid import UUID
@@ -10,7 +10,8 @@ import asyncpg
 from sensorflow.readings import Clock, Duplicate, Outcome, Reading, Stored
 from sensorflow.storage.duplicates import compare
 from sensorflow.storage.postgres.connection import limited, refusing, translated
-from sensorflow.storage.postgres.rows import COLUMNS, SELECT_AT_TIMES, Batch, from_row
+from sensorflow.storage.postgres.copying import COLUMNS
+from sensorflow.storage.postgres.rows import SELECT_AT_TIMES, Batch, from_row
 
 APPEND_TIMEOUT: Final = 1.25
 """Seconds for one commit: a reading waits for two of them, and never for 3 s."""
@@ -137,10 +138,11 @@ class Session:
             assert reserved is not None
             first: int | None = reserved["first"]
             if first:
-                await self._connection.copy_records_to_table(
+                await self._connection.copy_to_table(
                     "readings",
-                    records=batch.records(first, reserved["sensor_ids"]),
+                    source=_whole(batch.copied(first, reserved["sensor_ids"])),
                     columns=COLUMNS,
+                    format="binary",
                 )
             return first
 
@@ -170,6 +172,10 @@ class Session:
             reading = from_row(row)
             found.setdefault((reading.sensor_id, reading.recorded_at), []).append(reading)
         return found
+
+
+async def _whole(data: bytes) -> AsyncIterator[bytes]:
+    yield data
 
 
 def _numbered(readings: Sequence[Reading], first: int) -> list[Outcome]:
