@@ -9,11 +9,12 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Final
 
-from benchmarks import p1, p3, p4, p5, p8, report, resources
+from benchmarks import p1, p2, p3, p4, p5, p8, report, resources
 from benchmarks.server import BenchmarkError, MissingTool, tool
 
 FIGURES: Final[dict[str, Callable[[argparse.Namespace], list[report.Row]]]] = {
     "P1": lambda options: p1.measure(options.database, options.seconds, options.rounds),
+    "P2": lambda options: p2.measure(options.database, options.seconds, options.rounds),
     "P3": lambda options: p3.measure(options.database, options.seconds, options.rounds),
     "P4": lambda options: p4.measure(options.database, options.seconds, options.rounds),
     "P5": lambda options: p5.measure(options.database, options.seconds, options.rounds),
@@ -23,7 +24,10 @@ FIGURES: Final[dict[str, Callable[[argparse.Namespace], list[report.Row]]]] = {
 }
 LIVE: Final = ("P3", "P4", "P5", "R4", "STORM")
 """Figures of the live stream; RESULTS.md has them in sections of their own."""
-NEEDS: Final = {"P1": ("wrk", "wrk"), **dict.fromkeys(LIVE, ("gcc", "gcc libc6-dev"))}
+NEEDS: Final = {
+    **dict.fromkeys(("P1", "P2"), ("wrk", "wrk")),
+    **dict.fromkeys(LIVE, ("gcc", "gcc libc6-dev")),
+}
 SECTIONS: Final = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
 RESOURCES: Final = "RESOURCES"
 """Has a table of its own, and is measured only by itself."""
@@ -70,7 +74,9 @@ def _figures(options: argparse.Namespace) -> tuple[str, str, list[str]]:
         rows += FIGURES[figure](options)
     problems = list(dict.fromkeys(problem for row in rows for problem in row.problems))
     section = SECTIONS[options.database]
-    if set(options.only) <= set(LIVE):
+    if options.only == ["P2"]:
+        section += ": 1,000 readings a request"
+    elif set(options.only) <= set(LIVE):
         section += ": the live stream"
         if len(options.only) < len(LIVE):
             section += f", {' and '.join(options.only)}"

@@ -11,10 +11,7 @@ On PostgreSQL there are two more peers, each measured in the same way in rounds 
 point a request, each flushed to the disk before it is answered.
 """
 
-import json
-import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -22,10 +19,6 @@ from benchmarks.databases import DATABASES, Database
 from benchmarks.influx import influxdb
 from benchmarks.report import Row, compact, milliseconds, spread
 from benchmarks.server import (
-    API_KEY,
-    HERE,
-    HOST,
-    BenchmarkError,
     Running,
     empty_app,
     first_accepted,
@@ -35,23 +28,13 @@ from benchmarks.server import (
     stored_rows,
     tool,
 )
+from benchmarks.wrk import Load, load
 
 CONNECTIONS: Final = {"sqlite": (64, 16), "postgresql": (64, 16, 256)}
 WARM_UP: Final = 1
 GOAL: Final = "0.75 × the empty app (set for PostgreSQL)"
 GOAL_ONE_COMMIT: Final = "20 × one row, one commit"
 GOAL_INFLUXDB: Final = "1 × InfluxDB"
-
-
-@dataclass(frozen=True)
-class Load:
-    """What wrk saw."""
-
-    accepted: int
-    rate: float
-    p50: float
-    p99: float
-    errors: str
 
 
 def measure(database: str, seconds: int, rounds: int) -> list[Row]:
@@ -76,20 +59,20 @@ def _beside_empty(
     problems: list[str] = []
     with sensorflow(folder, problems, database.variables) as program:
         first_accepted(program)
-        _load(wrk, program.port, connections, WARM_UP)
+        load(wrk, program.port, connections, WARM_UP)
         # After the warm-up, so that the id has nearly as many digits as those to come.
         _, receipt = first_accepted(program)
         with empty_app(folder, len(receipt), problems) as empty:
             ours, limit = _alternate(
                 wrk, program, _on(wrk, empty), database, connections, seconds, rounds, problems
             )
-    problems += [f"empty app: {load.errors}" for load in limit if load.errors]
+    problems += [f"empty app: {one.errors}" for one in limit if one.errors]
     return Row(
         name=f"P1 one reading a request, {connections} connections",
-        ours=f"{compact([load.rate for load in ours])} readings/s",
-        beside=f"empty app {compact([load.rate for load in limit])}/s",
+        ours=f"{compact([one.rate for one in ours])} readings/s",
+        beside=f"empty app {compact([x.rate for x in limit])}/s",
         ratio=spread([one.rate / other.rate for one, other in zip(ours, limit, strict=True)]),
-        latency=f"{milliseconds([load.p50 for load in ours], [load.p99 for load in ours])}"
+        latency=f"{milliseconds([one.p50 for one in ours], [one.p99 for one in ours])}"
         f" (empty app {milliseconds([x.p50 for x in limit], [x.p99 for x in limit])})",
         goal=GOAL,
         checked="rows = answers, no errors",
@@ -112,10 +95,10 @@ def _beside_one_commit(
         )
     return Row(
         name=f"P1 beside one row, one commit, {connections} connections",
-        ours=f"{compact([load.rate for load in ours])} readings/s",
-        beside=f"FastAPI and ORM {compact([load.rate for load in theirs])} readings/s",
+        ours=f"{compact([one.rate for one in ours])} readings/s",
+        beside=f"FastAPI and ORM {compact([x.rate for x in theirs])} readings/s",
         ratio=spread([one.rate / other.rate for one, other in zip(ours, theirs, strict=True)]),
-        latency=f"{milliseconds([load.p50 for load in ours], [load.p99 for load in ours])}"
+        latency=f"{milliseconds([one.p50 for one in ours], [one.p99 for one in ours])}"
         f" (beside {milliseconds([x.p50 for x in theirs], [x.p99 for x in theirs])})",
         goal=GOAL_ONE_COMMIT,
         checked="rows = answers, no errors of ours",
@@ -134,22 +117,22 @@ def _beside_influxdb(wrk: str, folder: Path, database: Database, seconds: int, r
 
         def load_peer(connections: int, seconds: int) -> Load:
             before = peer.count("temperature", "reading")
-            load = _load(wrk, peer.running.port, connections, seconds, "line.lua", path)
+            seen = load(wrk, peer.running.port, connections, seconds, "line.lua", path)
             stored = peer.count("temperature", "reading") - before
-            if not load.accepted <= stored <= load.accepted + connections:
-                problems.append(f"InfluxDB took {load.accepted} points and has {stored}")
-            return load
+            if not seen.accepted <= stored <= seen.accepted + connections:
+                problems.append(f"InfluxDB took {seen.accepted} points and has {stored}")
+            return seen
 
         ours, theirs = _alternate(
             wrk, program, load_peer, database, connections, seconds, rounds, problems
         )
-    problems += [f"InfluxDB: {load.errors}" for load in theirs if load.errors]
+    problems += [f"InfluxDB: {one.errors}" for one in theirs if one.errors]
     return Row(
         name=f"P1 beside InfluxDB 1.6, one point a request, {connections} connections",
-        ours=f"{compact([load.rate for load in ours])} readings/s",
-        beside=f"InfluxDB {compact([load.rate for load in theirs])} points/s",
+        ours=f"{compact([one.rate for one in ours])} readings/s",
+        beside=f"InfluxDB {compact([x.rate for x in theirs])} points/s",
         ratio=spread([one.rate / other.rate for one, other in zip(ours, theirs, strict=True)]),
-        latency=f"{milliseconds([load.p50 for load in ours], [load.p99 for load in ours])}"
+        latency=f"{milliseconds([one.p50 for one in ours], [one.p99 for one in ours])}"
         f" (InfluxDB {milliseconds([x.p50 for x in theirs], [x.p99 for x in theirs])})",
         goal=GOAL_INFLUXDB,
         checked="rows = answers, points = answers, no errors",
@@ -159,7 +142,7 @@ def _beside_influxdb(wrk: str, folder: Path, database: Database, seconds: int, r
 
 def _on(wrk: str, peer: Running) -> Callable[[int, int], Load]:
     """Loads a peer that takes the same requests as the program."""
-    return lambda connections, seconds: _load(wrk, peer.port, connections, seconds)
+    return lambda connections, seconds: load(wrk, peer.port, connections, seconds)
 
 
 def _alternate(
@@ -176,59 +159,18 @@ def _alternate(
     ours: list[Load] = []
     theirs: list[Load] = []
     first_accepted(program)
-    _load(wrk, program.port, connections, WARM_UP)
+    load(wrk, program.port, connections, WARM_UP)
     load_peer(connections, WARM_UP)
     for number in range(rounds):
         if number % 2:
             theirs.append(load_peer(connections, seconds))
         before = stored_rows(database.rows)
-        load = _load(wrk, program.port, connections, seconds)
-        ours.append(load)
+        seen = load(wrk, program.port, connections, seconds)
+        ours.append(seen)
         stored = stored_rows(database.rows) - before
-        if not load.accepted <= stored <= load.accepted + connections:
-            problems.append(f"{load.accepted} readings were accepted, {stored} stored")
+        if not seen.accepted <= stored <= seen.accepted + connections:
+            problems.append(f"{seen.accepted} readings were accepted, {stored} stored")
         if not number % 2:
             theirs.append(load_peer(connections, seconds))
-    problems += [f"round {i + 1}: {load.errors}" for i, load in enumerate(ours) if load.errors]
+    problems += [f"round {i + 1}: {one.errors}" for i, one in enumerate(ours) if one.errors]
     return ours, theirs
-
-
-def _load(
-    wrk: str,
-    port: int,
-    connections: int,
-    seconds: int,
-    script: str = "single.lua",
-    path: str = "/api/temperature_reading",
-) -> Load:
-    command = [wrk, "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s"]
-    command += ["-s", str(HERE / "tools" / script)]
-    command += [f"http://{HOST}:{port}{path}"]
-    done = subprocess.run(
-        command,
-        env={"API_KEY": API_KEY},
-        capture_output=True,
-        text=True,
-        timeout=seconds + 30,
-        check=False,
-    )
-    try:
-        seen: dict[str, int] = json.loads(done.stdout.splitlines()[-1])
-    except (ValueError, IndexError):
-        raise BenchmarkError(f"wrk failed: {done.stdout[-500:]}{done.stderr[-500:]}") from None
-    if not seen["requests"]:
-        raise BenchmarkError(f"no request was answered: {seen}")
-    errors = ", ".join(
-        f"{seen[kind]} × {text}"
-        for kind, text in (
-            ("status", "status of 400 or more"),
-            ("connect", "cannot connect"),
-            ("read", "connection broken while reading"),
-            ("write", "connection broken while writing"),
-            ("timeout", "no answer within 10 s"),
-        )
-        if seen[kind]
-    )
-    accepted = seen["requests"] - seen["status"]
-    rate = accepted / (seen["duration"] / 1e6)
-    return Load(accepted, rate, seen["p50"] / 1e3, seen["p99"] / 1e3, errors)

@@ -12,8 +12,10 @@ SENSORS: Final = 10
 ANSWER_TIMEOUT: Final = 10.0
 
 
-async def send(port: int, rate: int, seconds: float) -> int:
+async def send(port: int, rate: int, seconds: float, times: list[float] | None = None) -> int:
     """Send `rate` readings a second for so long; return how many were answered with 201.
+
+    The milliseconds that each took are added to `times`.
 
     Every answer is waited for. A reading that is late is sent at once, so that the rate holds as
     long as the server keeps up. Raises `BenchmarkError` for any other answer.
@@ -30,6 +32,7 @@ async def send(port: int, rate: int, seconds: float) -> int:
         try:
             for n in waiting:
                 await asyncio.sleep(began + n / rate - time.perf_counter())
+                sent_at = time.perf_counter()
                 writer.write(_request(n))
                 async with asyncio.timeout(ANSWER_TIMEOUT):
                     head = await reader.readuntil(b"\r\n\r\n")
@@ -37,6 +40,8 @@ async def send(port: int, rate: int, seconds: float) -> int:
                     await reader.readexactly(length)
                 if not head.startswith(b"HTTP/1.1 201 "):
                     raise BenchmarkError(f"a reading was answered with {head[:100]!r}")
+                if times is not None:
+                    times.append((time.perf_counter() - sent_at) * 1e3)
         finally:
             writer.close()
 

@@ -1,0 +1,61 @@
+"""Runs of `wrk`, with one thread and kept connections, and what it saw."""
+
+import json
+import subprocess
+from dataclasses import dataclass
+
+from benchmarks.server import API_KEY, HERE, HOST, BenchmarkError
+
+
+@dataclass(frozen=True)
+class Load:
+    """What wrk saw: rates are requests a second, times milliseconds."""
+
+    accepted: int
+    rate: float
+    p50: float
+    p99: float
+    errors: str
+
+
+def load(
+    wrk: str,
+    port: int,
+    connections: int,
+    seconds: int,
+    script: str = "single.lua",
+    path: str = "/api/temperature_reading",
+    **variables: str,
+) -> Load:
+    """Post flat out with one of `tools/*.lua`; raise `BenchmarkError` where nothing is answered."""
+    command = [wrk, "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s"]
+    command += ["-s", str(HERE / "tools" / script)]
+    command += [f"http://{HOST}:{port}{path}"]
+    done = subprocess.run(
+        command,
+        env={"API_KEY": API_KEY, **variables},
+        capture_output=True,
+        text=True,
+        timeout=seconds + 30,
+        check=False,
+    )
+    try:
+        seen: dict[str, int] = json.loads(done.stdout.splitlines()[-1])
+    except (ValueError, IndexError):
+        raise BenchmarkError(f"wrk failed: {done.stdout[-500:]}{done.stderr[-500:]}") from None
+    if not seen["requests"]:
+        raise BenchmarkError(f"no request was answered: {seen}")
+    errors = ", ".join(
+        f"{seen[kind]} × {text}"
+        for kind, text in (
+            ("status", "status of 400 or more"),
+            ("connect", "cannot connect"),
+            ("read", "connection broken while reading"),
+            ("write", "connection broken while writing"),
+            ("timeout", "no answer within 10 s"),
+        )
+        if seen[kind]
+    )
+    accepted = seen["requests"] - seen["status"]
+    rate = accepted / (seen["duration"] / 1e6)
+    return Load(accepted, rate, seen["p50"] / 1e3, seen["p99"] / 1e3, errors)
