@@ -152,7 +152,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each spooled batch is drained alone."""
-    monkeypatch.setattr("sensorflow.ingest.spool.GROUP_READINGS", 1)
+    monkeypatch.setattr("sensorflow.ingest.segments.GROUP_READINGS", 1)
 
 
 def said(answers: list[Answer]) -> list[object]:

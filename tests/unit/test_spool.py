@@ -10,7 +10,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from sensorflow.ingest.spool import Record, Spool, SpoolFull, groups
+from sensorflow.ingest.segments import Record, groups
+from sensorflow.ingest.spool import Spool, SpoolFull
 from sensorflow.readings import Reading
 from tests.helpers import device_reading, server_reading
 
@@ -101,7 +102,7 @@ def test_many_batches_fill_many_segments(tmp_path: Path, monkeypatch: pytest.Mon
 def test_neighbours_that_were_never_tried_are_drained_together(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sensorflow.ingest.spool.GROUP_READINGS", 3)
+    monkeypatch.setattr("sensorflow.ingest.segments.GROUP_READINGS", 3)
     spool = Spool(tmp_path / "spool", BIG)
     batches = [batch(name) for name in "abcdefg"]
     for number, (token, readings) in enumerate(batches):

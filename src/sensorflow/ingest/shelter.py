@@ -16,7 +16,8 @@ from sensorflow.errors import Refusal, StorageUnavailable
 from sensorflow.ingest.committer import Committer
 from sensorflow.ingest.database import Database
 from sensorflow.ingest.receipts import Answer, Receipt, Status, not_stored
-from sensorflow.ingest.spool import Record, Segment, Spool, SpoolFull, groups
+from sensorflow.ingest.segments import Record, Segment, groups
+from sensorflow.ingest.spool import Spool, SpoolFull
 from sensorflow.metrics import Metrics
 from sensorflow.readings import Reading
 from sensorflow.sensors import DUPLICATE, SPOOLED

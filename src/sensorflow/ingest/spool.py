@@ -8,8 +8,6 @@ come again, which their tokens make harmless. What touches the disk belongs into
 
 import fcntl
 import os
-import struct
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -17,44 +15,17 @@ from pathlib import Path
 from typing import Final
 from uuid import UUID, uuid4
 
-import msgspec
-
+from sensorflow.ingest.segments import Segment, counted, encode, write
 from sensorflow.readings import Reading
 
 SEGMENT_BYTES: Final = 1_048_576
 """A segment takes no more records once it is this long."""
 
-GROUP_READINGS: Final = 1_024
-"""Readings of several records that are drained together.
-
-Belongs to the format: after a crash the same records have to form the same groups.
-"""
-
-_MAGIC: Final = b"SFR1"
-_HEAD: Final = struct.Struct("<4sIII")  # magic, length of the payload, its CRC-32, its readings
 _LOCK: Final = "lock"
 
 
 class SpoolFull(Exception):
     """The spool has reached its bound, or its disk has no room. Nothing was kept."""
-
-
-class Record(msgspec.Struct, array_like=True, gc=False):
-    """One batch, as it was to be committed. `tried` tells that it may have been."""
-
-    token: UUID
-    readings: list[Reading]
-    tried: bool
-
-
-@dataclass
-class Segment:
-    """One file of records. `damaged` tells that what follows the readable records is not."""
-
-    path: Path
-    readings: int = 0
-    bytes: int = 0
-    damaged: bool = False
 
 
 @dataclass
@@ -64,10 +35,6 @@ class Folder:
     path: Path
     lock: int
     segments: list[Segment] = field(default_factory=list)
-
-
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Record).decode
 
 
 class Spool:
@@ -101,8 +68,7 @@ class Spool:
 
     def append(self, token: UUID, readings: Sequence[Reading], *, tried: bool) -> None:
         """Have the batch on disk when this returns. Raises `SpoolFull`, or `OSError`."""
-        payload = _encode(Record(token, list(readings), tried))
-        record = _HEAD.pack(_MAGIC, len(payload), zlib.crc32(payload), len(readings)) + payload
+        record = encode(token, readings, tried=tried)
         try:
             if self._room < len(record) or self._writing is None:
                 # What others keep is looked at once a segment, so each may go too far by one.
@@ -111,7 +77,7 @@ class Spool:
                 raise SpoolFull
             segment = self._open_segment()
             assert self._writing is not None
-            _write(self._writing, record, segment.bytes)
+            write(self._writing, record, segment.bytes)
         except OSError:
             self._close_segment()
             raise
@@ -220,83 +186,12 @@ def survey(root: Path) -> Survey:
     segments = []
     for path in root.glob("*/*.segment"):
         with suppress(FileNotFoundError):  # drained meanwhile
-            segments.append(_counted(path))
+            segments.append(counted(path))
     return Survey(
         sum(segment.readings for segment in segments),
         sum(segment.bytes for segment in segments),
         sum(1 for _ in root.glob("*.damaged")),
     )
-
-
-def groups(segment: Segment) -> Iterator[Record]:
-    """What a segment holds, in order, as batches to be committed.
-
-    Neighbours that were never tried form one batch, under the first one's token: committed one by
-    one, small records would take far longer than they took to arrive.
-    """
-    group: Record | None = None
-    for record in _records(segment):
-        if group is None:
-            group = record
-        elif (
-            not group.tried
-            and not record.tried
-            and len(group.readings) + len(record.readings) <= GROUP_READINGS
-        ):
-            group.readings += record.readings
-        else:
-            yield group
-            group = record
-    if group is not None:
-        yield group
-
-
-def _records(segment: Segment) -> Iterator[Record]:
-    """The records of a segment, in order, up to the first one that is not whole.
-
-    Sets `damaged` there: a record that a power cut tore was never acknowledged, but nobody can
-    tell it from one that the disk has lost.
-    """
-    content = segment.path.read_bytes()
-    for start, end in _spans(content, segment):
-        payload = content[start:end]
-        if zlib.crc32(payload) != _HEAD.unpack_from(content, start - _HEAD.size)[2]:
-            segment.damaged = True
-            return
-        try:
-            record = _decode(payload)
-        except msgspec.MsgspecError:
-            segment.damaged = True
-            return
-        yield record
-
-
-def _spans(content: bytes, segment: Segment) -> Iterator[tuple[int, int]]:
-    position = 0
-    while position < len(content):
-        if len(content) - position < _HEAD.size:
-            segment.damaged = True
-            return
-        magic, length, _, _ = _HEAD.unpack_from(content, position)
-        start = position + _HEAD.size
-        position = start + length
-        if magic != _MAGIC or position > len(content):
-            segment.damaged = True
-            return
-        yield start, position
-
-
-def _write(descriptor: int, record: bytes, length: int) -> None:
-    """Append the record and have it on disk; after a failure the file is as long as before."""
-    try:
-        left = memoryview(record)
-        while left:
-            left = left[os.write(descriptor, left) :]
-        os.fdatasync(descriptor)
-    except OSError:
-        with suppress(OSError):
-            os.ftruncate(descriptor, length)
-        raise
 
 
 def _make(root: Path) -> Folder:
@@ -326,7 +221,7 @@ def _take_over(path: Path) -> Folder | None:
             raise OSError("the folder was removed by its owner")
         folder = Folder(path, lock)
         for file in sorted(path.glob("*.segment")):
-            folder.segments.append(_counted(file))
+            folder.segments.append(counted(file))
     except OSError:
         os.close(lock)
         return None
@@ -340,14 +235,6 @@ def _size(root: Path) -> int:
         with suppress(FileNotFoundError):
             size += path.stat().st_size
     return size
-
-
-def _counted(path: Path) -> Segment:
-    content = path.read_bytes()
-    segment = Segment(path, bytes=len(content))
-    for start, _ in _spans(content, segment):
-        segment.readings += _HEAD.unpack_from(content, start - _HEAD.size)[3]
-    return segment
 
 
 def _remove(folder: Folder) -> None:
