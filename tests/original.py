@@ -6,10 +6,8 @@ from contextlib import closing
 from datetime import UTC, tzinfo
 from pathlib import Path
 
-from sensorflow.cli.recording import Recording, Row
+from sensorflow.cli.recording import Row
 from tests.postgres import ROLE, Postgres
-
-WEATHER = Path(__file__).parent / "data/nyc-weather-2013.csv.gz"
 
 COLUMNS = """
     id {id}, date_recorded date, time_recorded time, temperature double precision,
@@ -23,11 +21,6 @@ INSERT = (
     "INSERT INTO data (date_recorded, time_recorded, temperature, humidity, pressure, sensor_id,"
     " client_ip)"
 )
-
-
-def weather() -> list[Row]:
-    """23,386 real readings."""
-    return [row for row in Recording(WEATHER).rows() if isinstance(row, Row)]
 
 
 def shown(rows: Iterable[Row], zone: tzinfo = UTC) -> list[tuple[object, ...]]:

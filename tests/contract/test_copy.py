@@ -16,15 +16,15 @@ from sensorflow.errors import DataDirInUse, SettingsError, StorageUnavailable
 from sensorflow.history.follower import Follower
 from sensorflow.history.ledger import Ledger
 from sensorflow.metrics.by_sensor import BySensor
-from sensorflow.readings import Clock, Duplicate, Reading, Stored
+from sensorflow.readings import Duplicate, Reading, Stored
 from sensorflow.storage.base import Storage
 from sensorflow.storage.engine import open_storage
 from sensorflow.storage.folder import FILE_NAME, lock_data_dir
 from sensorflow.storage.tables import metadata
 from sensorflow.storage.transfer.tables import tables
-from tests import original
 from tests.contract.conftest import Database
 from tests.helpers import device_reading, server_reading
+from tests.weather import as_reading, weather
 
 # The versions differ in nothing that these look at.
 on_one = pytest.mark.parametrize("database", ["15"], indirect=True)
@@ -68,20 +68,6 @@ async def fill(folder: Path, readings: list[Reading]) -> None:
             pass
 
 
-def weather() -> list[Reading]:
-    return [
-        Reading(
-            row.sensor_id,
-            row.measurements,
-            row.recorded_at,
-            Clock.DEVICE,
-            row.recorded_at,
-            "192.0.2.7",
-        )
-        for row in original.weather()
-    ]
-
-
 def embedded(folder: Path, sql: str) -> list[tuple[Any, ...]]:
     with closing(sqlite3.connect(folder / FILE_NAME)) as database, database:
         return database.execute(sql).fetchall()
@@ -114,7 +100,7 @@ def test_what_is_not_copied_is_each_databases_own() -> None:
 def test_everything_is_the_same_afterwards(
     folder: Path, database: Database, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asyncio.run(fill(folder, [*weather(), *ODD]))
+    asyncio.run(fill(folder, [*map(as_reading, weather()), *ODD]))
     before = asyncio.run(everything(folder, None))
     assert copy(database.url) == 0
     out = capsys.readouterr().out

@@ -14,20 +14,19 @@ from typing import Any
 import asyncpg
 import pytest
 
-from sensorflow.cli.recording import Recording, Row
+from sensorflow.cli.recording import Row
 from sensorflow.history.follower import Follower
 from sensorflow.history.ledger import Ledger
 from sensorflow.metrics.by_sensor import BySensor
-from sensorflow.readings import Clock, Reading
 from sensorflow.storage.postgres.storage import PostgresStorage
 from tests.postgres import PASSWORD, VERSIONS, Postgres, shared
+from tests.weather import as_reading, weather
 
 pytestmark = pytest.mark.xdist_group("grafana")
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy/grafana"
 KNOWN = ("temperature", "humidity", "pressure")
-WEATHER = ROOT / "tests/data/nyc-weather-2013.csv.gz"
 
 DASHBOARDS: dict[str, Any] = {
     path.name: json.loads(path.read_text()) for path in (FOLDER / "dashboards").iterdir()
@@ -104,10 +103,6 @@ HOURS = View(
 VIEWS = {"a year": YEAR, "a day": DAY, "six hours": HOURS}
 
 
-def weather() -> list[Row]:
-    return [row for row in Recording(WEATHER).rows() if isinstance(row, Row)]
-
-
 def line(start: datetime) -> list[Row]:
     return [
         Row(n, QUOTED, start + timedelta(minutes=n), {"flow": n / 2, "concentration": 7.5})
@@ -121,19 +116,7 @@ async def fill(url: str) -> None:
     try:
         rows = list(chain(weather(), line(DAY.start), line(YEAR.end - timedelta(days=1))))
         for first in range(0, len(rows), 4_000):
-            await storage.append(
-                [
-                    Reading(
-                        row.sensor_id,
-                        row.measurements,
-                        row.recorded_at,
-                        Clock.DEVICE,
-                        row.recorded_at,
-                        "192.0.2.7",
-                    )
-                    for row in rows[first : first + 4_000]
-                ]
-            )
+            await storage.append(list(map(as_reading, rows[first : first + 4_000])))
         await follow(storage)
     finally:
         await storage.close()

@@ -22,6 +22,7 @@ from sensorflow.storage.original import open_original
 from sensorflow.storage.postgres.storage import PostgresStorage
 from tests import original
 from tests.postgres import VERSIONS, Postgres, shared
+from tests.weather import weather
 
 KATHMANDU = ZoneInfo("Asia/Kathmandu")
 KNOWN = ("temperature", "humidity", "pressure")
@@ -112,7 +113,7 @@ class Said:
 def test_the_weather_comes_as_it_was_shown_and_once(
     place: Place, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shown = original.shown(original.weather(), KATHMANDU)
+    shown = original.shown(weather(), KATHMANDU)
     source = place.original(shown)
     assert import_original(source, "Asia/Kathmandu") == 0
     first = Said(capsys)

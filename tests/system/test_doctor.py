@@ -16,7 +16,7 @@ import pytest
 
 from tests.load import wait_until
 from tests.ports import free_port
-from tests.postgres import Postgres, shared
+from tests.postgres import Postgres
 from tests.servers import ADMIN_KEY, INGEST_KEY, PROGRAM, READ_KEY, Server, http
 
 KEYS = {
@@ -82,18 +82,6 @@ def doctor(
     for secret in (*KEYS.values(), INGEST_KEY, READ_KEY, ADMIN_KEY, "secret-word"):
         assert secret not in result.stdout + result.stderr
     return Report(result)
-
-
-@pytest.fixture
-def postgres() -> Postgres:
-    return shared("15")
-
-
-@pytest.fixture
-def database(postgres: Postgres) -> Iterator[str]:
-    database = postgres.create_database()
-    yield database
-    postgres.drop_database(database)
 
 
 @pytest.fixture

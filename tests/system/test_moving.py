@@ -17,6 +17,7 @@ from tests import original
 from tests.load import wait_until
 from tests.postgres import VERSIONS, Postgres, shared
 from tests.servers import PROGRAM, READ_KEY, serving
+from tests.weather import weather
 
 MANY = 1_000_000
 
@@ -111,7 +112,7 @@ def test_killed_in_the_middle_it_finishes_on_the_second_run(
 ) -> None:
     source = postgres.create_database()
     original.make(postgres, source)
-    original.fill(postgres, source, original.shown(original.weather()))
+    original.fill(postgres, source, original.shown(weather()))
     program = Program(tmp_path, "import-original", source, database=database)
     hold(postgres, database, tmp_path)
     program.kill(program.start(), lambda: stored(postgres, database), 8_000)
@@ -128,7 +129,7 @@ def test_killed_in_the_middle_it_finishes_on_the_second_run(
 def test_a_copy_killed_in_the_middle_is_finished_by_the_second_run(
     tmp_path: Path, postgres: Postgres, database: str
 ) -> None:
-    rows = original.shown(original.weather()[:12_000])
+    rows = original.shown(weather()[:12_000])
     source = original.make_file(tmp_path / "original.db", rows)
     Program(tmp_path, "import-original", source).finish()
     hold(postgres, database, tmp_path)
@@ -145,7 +146,7 @@ def test_a_copy_killed_in_the_middle_is_finished_by_the_second_run(
 def test_beside_a_server_what_comes_reaches_who_resumes(
     tmp_path: Path, postgres: Postgres, database: str
 ) -> None:
-    rows = original.shown(original.weather()[:3_000])
+    rows = original.shown(weather()[:3_000])
     source = original.make_file(tmp_path / "original.db", rows)
     with serving(tmp_path / "server", DATABASE_URL=database) as server:
         request = urllib.request.Request(

@@ -150,18 +150,12 @@ class Follower:
             return "the server's readings begin anew, as after a restored backup"
         media_type = reply.headers.get("content-type", "").partition(";")[0]
         if media_type != MEDIA_TYPE or status in (404, 405):
-            raise FollowingStopped(
-                f"{url} answers, but not like a SensorFlow server "
-                f"({status} at {self._server.address.path}); check --url."
-            )
+            raise FollowingStopped(self._server.foreign(status))
         raise FollowingStopped(f"{url} refuses: {printable(detail)}")
 
     def _consider_giving_up(self, fault: str, seconds: float) -> None:
         if not self._answered and seconds >= FIRST_PATIENCE:
-            raise FollowingStopped(
-                f"nothing answers at {self._server.url} ({fault}); start the server with "
-                "`sensorflow serve`, or give its address with --url."
-            )
+            raise FollowingStopped(self._server.silent(fault))
         if seconds >= PATIENCE:
             raise FollowingStopped(
                 f"gave up: for {PATIENCE:.0f} seconds {self._server.url} gave no stream ({fault})."

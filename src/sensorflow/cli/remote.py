@@ -54,6 +54,20 @@ class Server(NamedTuple):
         shown = f"{given.scheme}://{host}{f':{port}' if port else ''}{base}"
         return cls(shown, given.copy_with(path=base + path, query=None, fragment=None))
 
+    def silent(self, fault: str) -> str:
+        """Why nothing can be done where nothing has ever answered."""
+        return (
+            f"nothing answers at {self.url} ({fault}); start the server with "
+            "`sensorflow serve`, or give its address with --url."
+        )
+
+    def foreign(self, status: int) -> str:
+        """Why nothing can be done where another program answers."""
+        return (
+            f"{self.url} answers, but not like a SensorFlow server "
+            f"({status} at {self.address.path}); check --url."
+        )
+
 
 def backoff(
     attempt: int,

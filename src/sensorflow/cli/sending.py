@@ -127,10 +127,7 @@ class Sender:
             self._recognised = True
             self._tally.receipt(status, seconds)
         elif not self._recognised and (media_type != MEDIA_TYPE or status in (404, 405)):
-            raise SendingStopped(
-                f"{self._server.url} answers, but not like a SensorFlow server "
-                f"({status} at {self._server.address.path}); check --url."
-            )
+            raise SendingStopped(self._server.foreign(status))
         else:
             self._recognised = True
             reason, fault = problem_of(reply)
@@ -143,10 +140,7 @@ class Sender:
             self._failing_since = now
         failing = now - self._failing_since
         if not self._reached and failing >= FIRST_PATIENCE:
-            raise SendingStopped(
-                f"nothing answers at {self._server.url} ({fault}); start the server with "
-                "`sensorflow serve`, or give its address with --url."
-            )
+            raise SendingStopped(self._server.silent(fault))
         if failing >= PATIENCE:
             raise SendingStopped(
                 f"gave up: for {PATIENCE:.0f} seconds {self._server.url} took nothing ({fault})."
