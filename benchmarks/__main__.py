@@ -9,7 +9,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Final
 
-from benchmarks import p1, p2, p3, p4, p5, p8, report, resources
+from benchmarks import hotspots, p1, p2, p3, p4, p5, p8, report, resources
 from benchmarks.server import BenchmarkError, MissingTool, tool
 
 FIGURES: Final[dict[str, Callable[[argparse.Namespace], list[report.Row]]]] = {
@@ -30,7 +30,9 @@ NEEDS: Final = {
 }
 SECTIONS: Final = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
 RESOURCES: Final = "RESOURCES"
-"""Has a table of its own, and is measured only by itself."""
+PROFILE: Final = "PROFILE"
+ALONE: Final = ([RESOURCES], [PROFILE])
+"""Each has a table of its own, and is measured only by itself."""
 BUSY: Final = 1.0
 """A load average over one minute, before our own load starts."""
 
@@ -45,7 +47,11 @@ def main() -> int:
         if os.getloadavg()[0] > BUSY:
             print("the machine is busy: the figures will be noise, see README.md", file=sys.stderr)
         section, table, problems = (
-            _resources(options) if options.only == [RESOURCES] else _figures(options)
+            _resources(options)
+            if options.only == [RESOURCES]
+            else _profile(options)
+            if options.only == [PROFILE]
+            else _figures(options)
         )
     except MissingTool as missing:
         print(missing, file=sys.stderr)
@@ -94,13 +100,19 @@ def _resources(options: argparse.Namespace) -> tuple[str, str, list[str]]:
     return f"Resources, {SECTIONS[options.database]}", resources.table(loads), problems
 
 
+def _profile(options: argparse.Namespace) -> tuple[str, str, list[str]]:
+    print("looking where the time goes ...", file=sys.stderr, flush=True)
+    table, problems = hotspots.measure(options.database, options.seconds)
+    return f"Where the time of P1 goes, {SECTIONS[options.database]}", table, problems
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
         "--only",
         type=_named,
         default=list(FIGURES),
-        help="figures, separated by commas (default: all), or resources",
+        help="figures, separated by commas (default: all), or resources or profile",
     )
     parser.add_argument(
         "--database", choices=sorted(SECTIONS), default="sqlite", help="what it stores in (sqlite)"
@@ -117,12 +129,12 @@ def _options() -> argparse.Namespace:
 
 def _named(text: str) -> list[str]:
     figures = [part.strip().upper() for part in text.split(",")]
-    if figures == [RESOURCES]:
+    if figures in ALONE:
         return figures
     for figure in figures:
         if figure not in FIGURES:
             raise argparse.ArgumentTypeError(
-                f"{figure!r} is none of {', '.join(FIGURES)}, nor is it resources alone"
+                f"{figure!r} is none of {', '.join(FIGURES)}, nor is it resources or profile alone"
             )
     return figures
 
