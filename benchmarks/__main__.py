@@ -9,7 +9,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Final
 
-from benchmarks import hotspots, p1, p2, p3, p4, p5, p8, report, resources
+from benchmarks import following, hotspots, p1, p2, p3, p4, p5, p6, p8, report, resources
 from benchmarks.server import BenchmarkError, MissingTool, tool
 
 FIGURES: Final[dict[str, Callable[[argparse.Namespace], list[report.Row]]]] = {
@@ -18,14 +18,20 @@ FIGURES: Final[dict[str, Callable[[argparse.Namespace], list[report.Row]]]] = {
     "P3": lambda options: p3.measure(options.database, options.seconds, options.rounds),
     "P4": lambda options: p4.measure(options.database, options.seconds, options.rounds),
     "P5": lambda options: p5.measure(options.database, options.seconds, options.rounds),
+    "P6": lambda options: p6.measure(options.database),
+    "FOLLOWER": lambda options: following.measure(
+        options.database, options.seconds, options.rounds
+    ),
     "R4": lambda options: p4.measure_slow(options.database, options.seconds, options.rounds),
     "STORM": lambda options: p4.measure_storm(options.database, options.seconds, options.rounds),
     "P8": lambda options: p8.measure(options.database),
 }
 LIVE: Final = ("P3", "P4", "P5", "R4", "STORM")
 """Figures of the live stream; RESULTS.md has them in sections of their own."""
+HISTORY: Final = ("P6", "FOLLOWER")
+"""The same for those of the history."""
 NEEDS: Final = {
-    **dict.fromkeys(("P1", "P2"), ("wrk", "wrk")),
+    **dict.fromkeys(("P1", "P2", "FOLLOWER"), ("wrk", "wrk")),
     **dict.fromkeys(LIVE, ("gcc", "gcc libc6-dev")),
 }
 SECTIONS: Final = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
@@ -86,6 +92,8 @@ def _figures(options: argparse.Namespace) -> tuple[str, str, list[str]]:
         section += ": the live stream"
         if len(options.only) < len(LIVE):
             section += f", {' and '.join(options.only)}"
+    if set(options.only) <= set(HISTORY):
+        section += ": history"
     return section, report.table(rows), problems
 
 

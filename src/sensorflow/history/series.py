@@ -248,6 +248,8 @@ def _there(complete: Mapping[Tier, datetime | None], start: datetime) -> list[Ti
 def _slices(grid: Sequence[datetime], tiers: Sequence[Tier]) -> dict[Tier, list[Slice]]:
     """For each tier the slices of time that are read from it: together all of the grid."""
     slices: dict[Tier, list[Slice]] = {}
+    longest = max(end - start for start, end in pairwise(grid))
+    tiers = [tier for tier in tiers if WIDTHS[tier] <= longest] or tiers[:1]
     for start, end in pairwise(grid):
         _cover(start, end, tiers, slices)
     return slices

@@ -37,11 +37,18 @@ SELECT json_group_array(json_array(sensor, sensor_id, measurement, name))
 FROM found LEFT JOIN measurements m ON m.id = measurement
 """
 
+# Taken apart first: within the join that would be done for every row.
 _OF_TIER: Final = """
-SELECT s.value ->> 0, s.value ->> 2, p.value ->> 0, sum(count), sum(sum), min(minimum), max(maximum)
-FROM json_each(?1) s CROSS JOIN json_each(?2) p CROSS JOIN rollups_{tier} r
-WHERE r.sensor = s.value ->> 0 AND r.measurement = s.value ->> 1
-    AND r.bucket >= p.value ->> 0 AND r.bucket < p.value ->> 1
+WITH keys AS MATERIALIZED (
+    SELECT value ->> 0 AS sensor, value ->> 1 AS measurement, value ->> 2 AS name
+    FROM json_each(?1)
+), slices AS MATERIALIZED (
+    SELECT value ->> 0 AS start, value ->> 1 AS until FROM json_each(?2)
+)
+SELECT k.sensor, k.name, s.start, sum(count), sum(sum), min(minimum), max(maximum)
+FROM keys k CROSS JOIN slices s CROSS JOIN rollups_{tier} r
+WHERE r.sensor = k.sensor AND r.measurement = k.measurement
+    AND r.bucket >= s.start AND r.bucket < s.until
 GROUP BY 1, 2, 3
 """
 
