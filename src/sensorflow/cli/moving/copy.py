@@ -30,9 +30,9 @@ async def _run(settings: Settings, to: str) -> int:
     started = monotonic()
     async with open_copy(settings.data_dir, to) as move:
         with moving("Copying", move.rows) as at:
-            await move.run(at)
+            copied = await move.run(at)
         elapsed = monotonic() - started
-        print(f"{move.rows:,} rows copied in {elapsed:,.1f} s, {move.rows / elapsed:,.0f}/s")
+        print(f"{copied:,} rows copied in {elapsed:,.1f} s, {copied / elapsed:,.0f}/s")
         sys.stdout.flush()
         with moving("Comparing", move.rows) as at:
             compared = await move.compare(at)

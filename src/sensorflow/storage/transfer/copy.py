@@ -34,11 +34,14 @@ class Copy:
         self.rows = sum(map(source.count, tables()))
         """In all tables together."""
 
-    async def run(self, at: Callable[[int], None]) -> None:
-        """Copy what lacks; `at` is told how many rows are there. Raises `SettingsError`."""
+    async def run(self, at: Callable[[int], None]) -> int:
+        """Copy what lacks, and return how many rows that were; `at` is told how many are there.
+
+        Raises `SettingsError`.
+        """
         source, target = self._source, self._target
         highest = await target.claim(source)
-        done = source.count(readings, highest)
+        before = done = source.count(readings, highest)
         at(done)
 
         def counted(pages: Iterable[list[Row]]) -> Iterator[list[Row]]:
@@ -56,6 +59,7 @@ class Copy:
         await target.settle(
             (table, source.given(table)) for table in tables() if numbered(table) is not None
         )
+        return done - before
 
     async def compare(self, at: Callable[[int], None]) -> list[Compared]:
         """Read every table on both sides. Servers may use the target if all are equal."""
