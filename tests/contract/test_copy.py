@@ -97,6 +97,7 @@ def test_what_is_not_copied_is_each_databases_own() -> None:
     assert left_out == LEFT_OUT
 
 
+@pytest.mark.parametrize("database", ["18"], indirect=True)
 def test_everything_is_the_same_afterwards(
     folder: Path, database: Database, capsys: pytest.CaptureFixture[str]
 ) -> None:
