@@ -9,7 +9,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Final
 
-from benchmarks import following, hotspots, p1, p2, p3, p4, p5, p6, p8, report, resources
+from benchmarks import following, hotspots, p1, p2, p3, p4, p5, p6, p7, p8, report, resources
 from benchmarks.server import BenchmarkError, MissingTool, tool
 
 FIGURES: Final[dict[str, Callable[[argparse.Namespace], list[report.Row]]]] = {
@@ -24,6 +24,7 @@ FIGURES: Final[dict[str, Callable[[argparse.Namespace], list[report.Row]]]] = {
     ),
     "R4": lambda options: p4.measure_slow(options.database, options.seconds, options.rounds),
     "STORM": lambda options: p4.measure_storm(options.database, options.seconds, options.rounds),
+    "P7": lambda options: p7.measure(options.database),
     "P8": lambda options: p8.measure(options.database),
 }
 LIVE: Final = ("P3", "P4", "P5", "R4", "STORM")
@@ -88,6 +89,8 @@ def _figures(options: argparse.Namespace) -> tuple[str, str, list[str]]:
     section = SECTIONS[options.database]
     if options.only == ["P2"]:
         section += ": 1,000 readings a request"
+    elif options.only == ["P7"]:
+        section += ": disk"
     elif set(options.only) <= set(LIVE):
         section += ": the live stream"
         if len(options.only) < len(LIVE):
@@ -126,7 +129,9 @@ def _options() -> argparse.Namespace:
         "--database", choices=sorted(SECTIONS), default="sqlite", help="what it stores in (sqlite)"
     )
     parser.add_argument("--seconds", type=_positive, default=5, help="a round's length (5)")
-    parser.add_argument("--rounds", type=_positive, default=3, help="rounds of each but P8 (3)")
+    parser.add_argument(
+        "--rounds", type=_positive, default=3, help="rounds of each but P7 and P8 (3)"
+    )
     parser.add_argument(
         "--write",
         action="store_true",

@@ -245,6 +245,24 @@ async def test_a_budget_that_cannot_be_kept_is_told_once(followed: bool) -> None
     assert cellar.cuts == []
 
 
+async def test_what_goes_slowly_is_told_once_a_minute() -> None:
+    cellar = Cellar(pieces=200)
+    task, _ = made(cellar, Policy(budget=BUDGET))
+    for second in range(70):
+        cellar.followed = True
+        drop_raw = cellar.drop_raw
+
+        async def one(before: datetime | None) -> Dropped | Undroppable:
+            dropped = await drop_raw(before)  # noqa: B023
+            cellar.followed = False
+            return dropped
+
+        cellar.drop_raw = one  # type: ignore[method-assign]
+        await task.turn(NOW + timedelta(seconds=second))
+        cellar.drop_raw = drop_raw  # type: ignore[method-assign]
+    assert [note.dropped.rows for note in cellar.notes] == [100, 6_000]
+
+
 async def test_who_does_not_lead_does_nothing() -> None:
     cellar = Cellar(pieces=200)
     cellar.leads = False

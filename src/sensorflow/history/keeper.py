@@ -13,7 +13,7 @@ from sensorflow.errors import StorageUnavailable
 from sensorflow.history.retention import Policy, cut
 from sensorflow.metrics import Metrics
 
-BUDGET_INTERVAL: Final = 1.0
+BUDGET_INTERVAL: Final = 0.5
 """Seconds between two looks where there is a budget."""
 
 INTERVAL: Final = 60.0
@@ -27,6 +27,9 @@ MEASURE_INTERVAL: Final = timedelta(minutes=10)
 
 MEASURED_FOR: Final = timedelta(days=7)
 """Time for which sizes are kept: the growth is that of a week."""
+
+TELL_INTERVAL: Final = timedelta(minutes=1)
+"""Time between two lines in the log while the budget is not kept."""
 
 log = structlog.get_logger()
 
@@ -61,7 +64,10 @@ class Keeper:
         self._used = 0
         self._measured: datetime | None = None
         self._looked: dict[Tier, datetime] = {}
-        self._told_in_vain = False
+        self._relieved: list[Dropped] = []
+        """Dropped for the budget, and not told yet."""
+        self._told_at = datetime.min.replace(tzinfo=UTC)
+        self._vain_since: datetime | None = None
         self._stop = asyncio.Event()
         metrics.storage_bytes.set_function(lambda: self._used)
         metrics.disk_budget.set_function(lambda: policy.budget or 0)
@@ -131,22 +137,29 @@ class Keeper:
 
     async def _relieve(self, now: datetime) -> None:
         """Drop until the budget is kept, the finest first."""
-        pieces: list[Dropped] = []
+        excess = 0
         try:
             while not self._stop.is_set():
-                excess = self._policy.excess(await self._look())
                 if excess <= 0:
-                    self._told_in_vain = False
+                    # What was dropped is known well enough to look only when it seems to do.
+                    excess = self._policy.excess(await self._look())
+                if excess <= 0:
+                    self._vain_since = None
                     break
                 dropped = await self._disk.drop_raw(None)
                 if dropped is Undroppable.NONE_LEFT:
                     dropped = await self._thin(excess, now)
                 if isinstance(dropped, Undroppable):
-                    self._tell_in_vain(dropped)
+                    self._tell_in_vain(dropped, now)
                     break
-                pieces.append(dropped)
+                self._relieved.append(dropped)
+                excess -= dropped.bytes
         finally:
-            await self._told(pieces, Why.BUDGET, now)
+            # Where it goes on only slowly, as readings are followed, it is told now and then.
+            if self._vain_since is None or now - self._told_at >= TELL_INTERVAL:
+                pieces, self._relieved = self._relieved, []
+                self._told_at = now
+                await self._told(pieces, Why.BUDGET, now)
 
     async def _thin(self, excess: int, now: datetime) -> Dropped | Undroppable:
         """Drop the oldest rollups of the finest tier that has some."""
@@ -176,9 +189,9 @@ class Keeper:
             self._metrics.dropped_bytes.labels(tier.value).inc(dropped.bytes)
             await self._disk.note(Drop(now, why, dropped))
 
-    def _tell_in_vain(self, why: Undroppable) -> None:
-        if not self._told_in_vain:
-            self._told_in_vain = True
+    def _tell_in_vain(self, why: Undroppable, now: datetime) -> None:
+        if self._vain_since is None:
+            self._vain_since = now
             log.warning("DISK_BUDGET is not kept: nothing more can be dropped", reason=why.value)
 
 
