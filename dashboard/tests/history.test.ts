@@ -69,6 +69,13 @@ describe("history and live readings", () => {
     expect(series.history?.buckets.map(({ count }) => count)).toEqual([1, 1, 1, 1, 1, 1, 3]);
   });
 
+  it("have nothing twice in the bucket in which the stream began", () => {
+    const series = new Series(300);
+    series.setHistory(historyOf(HOURLY, []));
+    for (const at of [8, 8.5, 9]) series.put(NOW + at * SECOND, at);
+    expect(values(series, NOW + 7 * SECOND)).toEqual([8, 8.5, 9]);
+  });
+
   it("go on in buckets where readings cannot be told apart", () => {
     const series = new Series(300);
     series.setHistory(historyOf(DAILY, buckets(DAILY)));
@@ -87,7 +94,7 @@ describe("history and live readings", () => {
     const series = new Series(3);
     series.setHistory(historyOf(HOURLY, buckets()));
     for (let at = 0; at < 40; at += 1) series.put(NOW + at * SECOND, 50);
-    expect(values(series, NOW)).toEqual([0, 1, 2, 3, 4, 5, ...Array(4 + 3).fill(50)]);
+    expect(values(series, NOW)).toEqual([0, 1, 2, 3, 4, 5, ...Array(4 + 1).fill(50)]);
   });
 
   it("do not count a reading again that came from the spool with its id", () => {

@@ -45,20 +45,25 @@ function pointsOf(series: Series, { from, to }: TimeWindow, liveSince: number): 
   const isIn = ({ x }: Point) => x >= from && x <= to;
   if (!history) return series.points.filter(isIn);
   const { range, width } = history.frame;
-  const { showsReadings } = range;
-  const seam = showsReadings ? Math.max(liveSince, series.wholeSince) : Number.POSITIVE_INFINITY;
-  const end = Math.min(seam, to, newest?.x ?? Number.POSITIVE_INFINITY);
+  const seam = range.showsReadings ? seamOf(series, width, liveSince) : Number.POSITIVE_INFINITY;
+  const end = Math.min(to, newest?.x ?? Number.POSITIVE_INFINITY);
   const points: Point[] = [];
   for (const { at, average, low, high } of history.buckets) {
     const x = at + width / 2;
-    if (x >= from && x < end) points.push({ x, y: average, low, high });
+    if (x >= from && x < end && at < seam) points.push({ x, y: average, low, high });
   }
-  if (showsReadings) {
-    for (const point of series.points) if (point.x >= seam && isIn(point)) points.push(point);
-  }
+  for (const point of series.points) if (point.x >= seam && isIn(point)) points.push(point);
   // The line ends with the value that stands beside it.
   if (newest && isIn(newest) && (points.at(-1)?.x ?? from - 1) < newest.x) points.push(newest);
   return points;
+}
+
+/**
+ * Where buckets end and single readings begin: between two buckets, so that nothing is in both. The
+ * bucket in which the stream began gives way to its readings; the one of which readings are gone stays.
+ */
+function seamOf({ wholeSince }: Series, width: number, liveSince: number): number {
+  return Math.max(Math.floor(liveSince / width), Math.ceil(wholeSince / width)) * width;
 }
 
 /** Points further apart than this have a gap between them, by the sensor's own habit. */
