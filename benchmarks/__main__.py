@@ -29,8 +29,13 @@ FIGURES: Final[dict[str, Callable[[argparse.Namespace], list[report.Row]]]] = {
 }
 LIVE: Final = ("P3", "P4", "P5", "R4", "STORM")
 """Figures of the live stream; RESULTS.md has them in sections of their own."""
-HISTORY: Final = ("P6", "FOLLOWER")
-"""The same for those of the history."""
+BY_NAME: Final = {
+    "P2": ": 1,000 readings a request",
+    "P7": ": disk",
+    "P6": ": history",
+    "FOLLOWER": ": the follower",
+}
+"""Measured only where they are named, for they take minutes; each has a section of its own."""
 NEEDS: Final = {
     **dict.fromkeys(("P1", "P2", "FOLLOWER"), ("wrk", "wrk")),
     **dict.fromkeys(LIVE, ("gcc", "gcc libc6-dev")),
@@ -87,16 +92,12 @@ def _figures(options: argparse.Namespace) -> tuple[str, str, list[str]]:
         rows += FIGURES[figure](options)
     problems = list(dict.fromkeys(problem for row in rows for problem in row.problems))
     section = SECTIONS[options.database]
-    if options.only == ["P2"]:
-        section += ": 1,000 readings a request"
-    elif options.only == ["P7"]:
-        section += ": disk"
+    if len(options.only) == 1 and options.only[0] in BY_NAME:
+        section += BY_NAME[options.only[0]]
     elif set(options.only) <= set(LIVE):
         section += ": the live stream"
         if len(options.only) < len(LIVE):
             section += f", {' and '.join(options.only)}"
-    if set(options.only) <= set(HISTORY):
-        section += ": history"
     return section, report.table(rows), problems
 
 
@@ -122,8 +123,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--only",
         type=_named,
-        default=list(FIGURES),
-        help="figures, separated by commas (default: all), or resources or profile",
+        default=[figure for figure in FIGURES if figure not in BY_NAME],
+        help="figures, separated by commas (default: those that do not take minutes), or resources"
+        " or profile",
     )
     parser.add_argument(
         "--database", choices=sorted(SECTIONS), default="sqlite", help="what it stores in (sqlite)"
