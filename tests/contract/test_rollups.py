@@ -259,6 +259,17 @@ async def test_a_sum_stays_within_what_a_double_holds(stored: Stored) -> None:
         }
 
 
+async def test_nothing_is_written_of_a_sensor_that_is_removed_meanwhile(stored: Stored) -> None:
+    await stored.storage.append(readings_of("", [(s, 0, {"temperature": 1.0}) for s in "ab"]))
+    await stored.storage.lead()
+    page = await stored.storage.gathered(0, 10)
+    stored.change("DELETE FROM readings WHERE sensor = (SELECT min(id) FROM sensors)")
+    stored.change("DELETE FROM sensors WHERE id = (SELECT min(id) FROM sensors)")
+    assert await stored.storage.follow(page, page.sums)
+    for table in ("sensor_states", *(f"rollups_{tier}" for tier in TIERS)):
+        assert stored.execute(f"SELECT count(*) FROM {table}")[0][0] == 1
+
+
 def upgrade_to(connection: Connection, revision: str) -> None:
     config = Config()
     config.set_main_option("script_location", "sensorflow.storage:migrations")

@@ -67,6 +67,9 @@ OTHERS: Final = (
     "SELECT json_group_array(json_array(sensor, recorded_at, id, extra)) FROM readings"
     " WHERE id BETWEEN ?1 AND ?2 AND extra IS NOT NULL"
 )
+_THERE: Final = (
+    "SELECT json_group_array(id) FROM sensors WHERE id IN (SELECT value FROM json_each(?))"
+)
 _NAMES: Final = (
     "INSERT INTO measurements (name) SELECT value FROM json_each(?)"
     " WHERE value NOT IN (SELECT name FROM measurements)"
@@ -201,7 +204,10 @@ def coarser(rollups: Iterable[Rollup], width: int) -> list[Rollup]:
 
 
 def add(cursor: sqlite3.Cursor, minutes: Sequence[Rollup]) -> None:
-    """Add the minutes to all tiers; within a transaction."""
+    """Add the minutes to all tiers; within a transaction. Sensors may be gone by now."""
+    ((there,),) = cursor.execute(_THERE, (as_json({r.sensor for r in minutes}),)).fetchall()
+    sensors = set(msgspec.json.decode(there))
+    minutes = [rollup for rollup in minutes if rollup.sensor in sensors]
     hours = coarser(minutes, HOUR)
     days = coarser(hours, DAY)
     numbers = number_measurements(cursor, days)

@@ -29,7 +29,7 @@ _FOLLOW: Final = (
     "INSERT OR REPLACE INTO sensor_states (sensor, stored, last_id, last_seen, latest)"
     " SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'),"
     " json_extract(value, '$[2]'), json_extract(value, '$[3]'), json_extract(value, '$[4]')"
-    " FROM json_each(?)"
+    " FROM json_each(?) WHERE json_extract(value, '$[0]') IN (SELECT id FROM sensors)"
 )
 _CREATE: Final = (
     "INSERT INTO sensors (sensor_id, first_seen)"

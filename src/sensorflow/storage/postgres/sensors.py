@@ -39,6 +39,7 @@ _FOLLOW: Final = (
     " SELECT sensor, stored, last_id, last_seen, latest::jsonb"
     " FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::timestamptz[], $5::text[])"
     " AS n (sensor, stored, last_id, last_seen, latest)"
+    " WHERE EXISTS (SELECT 1 FROM sensors WHERE id = n.sensor)"
     " ON CONFLICT (sensor) DO UPDATE SET stored = excluded.stored, last_id = excluded.last_id,"
     " last_seen = excluded.last_seen, latest = excluded.latest"
 )
