@@ -76,6 +76,13 @@ describe("history and live readings", () => {
     expect(values(series, NOW + 7 * SECOND)).toEqual([8, 8.5, 9]);
   });
 
+  it("have the newest reading once, where it is alone in its bucket", () => {
+    const series = new Series(300);
+    series.put(NOW - 1, 7);
+    series.setHistory(historyOf(HOURLY, [bucket(NOW - 20_000, 5), bucket(NOW - 10_000, 7)]));
+    expect(values(series, NOW)).toEqual([5, 7]);
+  });
+
   it("go on in buckets where readings cannot be told apart", () => {
     const series = new Series(300);
     series.setHistory(historyOf(DAILY, buckets(DAILY)));

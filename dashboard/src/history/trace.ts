@@ -48,9 +48,12 @@ function pointsOf(series: Series, { from, to }: TimeWindow, liveSince: number): 
   const seam = range.showsReadings ? seamOf(series, width, liveSince) : Number.POSITIVE_INFINITY;
   const end = Math.min(to, newest?.x ?? Number.POSITIVE_INFINITY);
   const points: Point[] = [];
-  for (const { at, average, low, high } of history.buckets) {
+  for (const { at, count, average, low, high } of history.buckets) {
     const x = at + width / 2;
-    if (x >= from && x < end && at < seam) points.push({ x, y: average, low, high });
+    const isNewestAlone = count === 1 && at + width > end;
+    if (x >= from && x < end && at < seam && !isNewestAlone) {
+      points.push({ x, y: average, low, high });
+    }
   }
   for (const point of series.points) if (point.x >= seam && isIn(point)) points.push(point);
   // The line ends with the value that stands beside it.

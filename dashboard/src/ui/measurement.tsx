@@ -55,7 +55,14 @@ export function Measurement(props: MeasurementProps) {
       class={`grid grid-cols-[7.5rem_minmax(0,1fr)] gap-3 py-2 ${isRoomy ? "sm:grid-cols-[9.5rem_minmax(0,1fr)]" : ""} ${heightOf(size, showTime)}`}
     >
       <div class="pt-1">
-        <Newest sensor={sensor} name={name} series={series} newest={newest} isLarge={isRoomy} />
+        <Newest
+          name={name}
+          label={label}
+          unit={unit}
+          series={series}
+          newest={newest}
+          isLarge={isRoomy}
+        />
       </div>
       {newest.x >= window.from ? (
         <TrendChart
@@ -73,31 +80,33 @@ export function Measurement(props: MeasurementProps) {
   );
 }
 
+/** Whatever can change is here: a component whose properties are the same is not rendered again. */
 interface NewestProps {
-  readonly sensor: Sensor;
   readonly name: string;
+  readonly label: string;
+  readonly unit: string;
   readonly series: Series;
-  /** Of the series; a component whose properties are the same is not rendered again. */
   readonly newest: Point | undefined;
   readonly isLarge?: boolean;
 }
 
 /** What a measurement is called, and its newest value. */
-export function Newest({ sensor, name, series, newest, isLarge = false }: NewestProps) {
-  const { texts, language } = useTexts();
+export function Newest(props: NewestProps) {
+  const { name, label, unit, series, newest, isLarge = false } = props;
+  const { language } = useTexts();
   const neighbours = series.points.slice(-NEIGHBOURS).map(({ y }) => y);
   const value = formatValue(name, newest?.y ?? 0, language, decimalsOf(neighbours));
   return (
     <div class="min-w-0">
       <p class="truncate text-[0.8125rem] text-soft" title={name}>
-        <bdi>{labelOf(name, sensor, texts)}</bdi>
+        <bdi>{label}</bdi>
       </p>
       <p class="mt-0.5 flex flex-wrap items-baseline gap-x-1">
         <span data-value class={`font-medium tracking-tight ${sizeOf(value, isLarge)}`}>
           {value}
         </span>
         <span class="max-w-full truncate text-sm text-soft">
-          <bdi>{unitOfMeasurement(name, sensor)}</bdi>
+          <bdi>{unit}</bdi>
         </span>
       </p>
     </div>

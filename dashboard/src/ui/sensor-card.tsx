@@ -9,6 +9,7 @@ import { Heard } from "./heard";
 import { DownloadIcon } from "./icons";
 import { Measurement, Newest } from "./measurement";
 import { watchSight } from "./sight";
+import { labelOf, unitOfMeasurement } from "./words";
 
 /** Measurements on a card before it is asked for more, and how many may be hidden: not one or two. */
 const FEW = 6;
@@ -89,7 +90,13 @@ export function SensorCard({ sensor, isRoomy }: SensorCardProps) {
           <div class="grid grid-cols-[repeat(auto-fill,minmax(7.5rem,1fr))] gap-x-3 gap-y-4">
             {shown.map(([name, series]) => (
               <div key={name} data-measurement={name}>
-                <Newest sensor={sensor} name={name} series={series} newest={series.newest} />
+                <Newest
+                  name={name}
+                  label={labelOf(name, sensor, texts)}
+                  unit={unitOfMeasurement(name, sensor)}
+                  series={series}
+                  newest={series.newest}
+                />
               </div>
             ))}
           </div>
