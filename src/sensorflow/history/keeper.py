@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from math import nan
 from typing import Final, Protocol
 
 import structlog
@@ -61,7 +62,8 @@ class Keeper:
         self._disk = disk
         self._policy = policy
         self._metrics = metrics
-        self._used = 0
+        self._used = nan
+        """In use, as far as this is the one that drops."""
         self._measured: datetime | None = None
         self._looked: dict[Tier, datetime] = {}
         self._relieved: list[Dropped] = []
@@ -99,7 +101,7 @@ class Keeper:
         Raises `StorageUnavailable`.
         """
         if not await self._disk.lead():
-            self._used = 0
+            self._used = nan
             return False
         fill = await self._look()
         if self._measured is None or now - self._measured >= MEASURE_INTERVAL:
