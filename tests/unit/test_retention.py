@@ -1,5 +1,6 @@
 """The rules of what goes, and the task that follows them."""
 
+import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
@@ -280,6 +281,24 @@ async def test_the_size_is_kept_now_and_then() -> None:
         await task.turn(NOW + timedelta(minutes=minutes))
     assert [(size.at - NOW).seconds // 60 for size in cellar.measured] == [0, 10, 21]
     assert cellar.measured[0].used == 30_000
+
+
+async def test_a_stop_waits_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    cellar = Cellar(pieces=96)
+    task, _ = made(cellar, Policy(budget=BUDGET))
+    began = asyncio.Event()
+
+    async def hangs(_: datetime | None) -> Dropped:
+        began.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    monkeypatch.setattr(cellar, "drop_raw", hangs)
+    async with asyncio.timeout(10):
+        running = asyncio.create_task(task.run())
+        await began.wait()
+        task.stop()
+        await running
 
 
 async def test_it_goes_on_when_the_database_is_back(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from math import nan
 from typing import Final, Protocol
@@ -75,12 +74,16 @@ class Keeper:
         metrics.disk_budget.set_function(lambda: policy.budget or 0)
 
     async def run(self) -> None:
-        """Look, and drop, until `stop`."""
+        """Look, and drop, until `stop`; what is under way then is cut off."""
+        ending = asyncio.ensure_future(self._stop.wait())
         reason = ""
         pause = 0.0
         while not self._stop.is_set():
             try:
-                leads = await self.turn(datetime.now(UTC))
+                turn = asyncio.ensure_future(self.turn(datetime.now(UTC)))
+                await asyncio.wait((turn, ending), return_when=asyncio.FIRST_COMPLETED)
+                turn.cancel()
+                leads = await turn
                 reason = ""
                 pause = BUDGET_INTERVAL if leads and self._policy.budget else INTERVAL
             except StorageUnavailable as error:
@@ -88,11 +91,13 @@ class Keeper:
                     reason = str(error)
                     log.warning("dropping what is too much is put off", reason=reason)
                 pause = min(max(2 * pause, BUDGET_INTERVAL), LONGEST_PAUSE)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._stop.wait(), pause)
+            except asyncio.CancelledError:
+                if not self._stop.is_set():
+                    raise
+            await asyncio.wait((ending,), timeout=pause)
 
     def stop(self) -> None:
-        """End `run`, after the step that is under way."""
+        """End `run`."""
         self._stop.set()
 
     async def turn(self, now: datetime) -> bool:
@@ -189,7 +194,8 @@ class Keeper:
             )
             self._metrics.dropped_rows.labels(tier.value).inc(dropped.rows)
             self._metrics.dropped_bytes.labels(tier.value).inc(dropped.bytes)
-            await self._disk.note(Drop(now, why, dropped))
+            if not self._stop.is_set():
+                await self._disk.note(Drop(now, why, dropped))
 
     def _tell_in_vain(self, why: Undroppable, now: datetime) -> None:
         if self._vain_since is None:
