@@ -257,13 +257,14 @@ describe("the sensors that the server knows", () => {
     const store = new SensorStore({ ...BOUNDS, sensors: 3 });
     store.ingest(reading("live", 0));
     const sensors = decodeSensors({
+      next: null,
       sensors: [
         told("b", "2026-01-01T08:00:00Z"),
         told("a", "2026-01-01T07:00:00Z"),
         told("too many", "2026-01-01T06:00:00Z"),
       ],
     });
-    store.introduce(sensors ?? []);
+    store.introduce(sensors?.sensors ?? []);
     expect([...store.all()].map(({ id }) => id).sort()).toEqual(["a", "b", "live"]);
     expect(store.get("a")?.series.get("co2")?.newest?.y).toBe(417);
     expect(store.get("a")?.rhythm.heardAt).toBe(Date.UTC(2026, 0, 1, 7));
@@ -274,6 +275,7 @@ describe("the sensors that the server knows", () => {
   it("have the names that somebody gave to them and their measurements", () => {
     const [sensor] =
       decodeSensors({
+        next: "more",
         sensors: [
           told("a", "2026-01-01T08:00:00Z", {
             name: "Cold room",
@@ -281,15 +283,25 @@ describe("the sensors that the server knows", () => {
             measurements: { co2: { unit: "ppm", label: "Supply air" }, x: null },
           }),
         ],
-      }) ?? [];
+      })?.sensors ?? [];
     expect(sensor).toMatchObject({ name: "Cold room", location: null });
     expect(sensor?.notes.get("co2")).toEqual({ unit: "ppm", label: "Supply air" });
   });
 
+  it("go when the server has forgotten them, unless they were heard since", () => {
+    const store = new SensorStore();
+    const heard = "2026-01-01T08:00:00Z";
+    const told3 = { sensors: ["a", "b", "c"].map((id) => told(id, heard)), next: null };
+    store.introduce(decodeSensors(told3)?.sensors ?? []);
+    store.ingest(reading("c", 12 * HOUR));
+    const told1 = decodeSensors({ sensors: [told("a", heard)], next: null });
+    store.forget(told1?.sensors ?? [], Date.UTC(2026, 0, 1, 9));
+    expect([...store.all()].map(({ id }) => id)).toEqual(["a", "c"]);
+  });
+
   it("are left out one by one where they are told wrongly", () => {
-    expect(decodeSensors({ sensors: [null, {}, told("a", "2026-01-01T08:00:00Z")] })).toHaveLength(
-      1,
-    );
+    const body = { sensors: [null, {}, told("a", "2026-01-01T08:00:00Z")], next: "more" };
+    expect(decodeSensors(body)).toMatchObject({ sensors: [{ id: "a" }], areAll: false });
     expect(decodeSensors([])).toBeNull();
   });
 });

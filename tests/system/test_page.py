@@ -12,7 +12,8 @@ from playwright.async_api import Browser, ConsoleMessage, Locator, Page, expect
 from sensorflow.readings import KNOWN_MEASUREMENTS
 from tests.devices import send, send_many
 from tests.door import door_to
-from tests.servers import READ_KEY, Server, serving
+from tests.helpers import eventually
+from tests.servers import READ_KEY, Server, http, serving
 
 MINUTE = timedelta(minutes=1)
 AXE = Path(__file__).parents[2] / "dashboard/node_modules/axe-core/axe.min.js"
@@ -149,6 +150,12 @@ async def test_the_charts_begin_with_history(page: Page, server: Server) -> None
                 for minute in range(1, 181)
             ],
         )
+
+    # Sensors are known from their readings about a second later.
+    read = {"X-API-Key": READ_KEY}
+    await eventually(
+        lambda: http(server.port, "GET /api/sensors", headers=read).count(b'"stored":180,') == 2
+    )
 
     def chart(sensor: str, measurement: str) -> Locator:
         return page.locator(

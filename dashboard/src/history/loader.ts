@@ -8,8 +8,8 @@ import { Repeater, type Turn } from "./repeater";
 import {
   decodeSensors,
   decodeSeries,
-  type KnownSensor,
   SENSORS_URL,
+  type SensorsAnswer,
   type SeriesAnswer,
   seriesUrl,
 } from "./wire";
@@ -23,7 +23,7 @@ export interface Wants {
     sensors: readonly Sensor[],
     buckets: SeriesAnswer["buckets"],
   ): void;
-  introduce(sensors: readonly KnownSensor[]): void;
+  introduce(answer: SensorsAnswer): void;
 }
 
 export interface LoaderOptions {
@@ -109,11 +109,11 @@ export class HistoryLoader {
     if (!this.#options.isLookedAt()) return { next: LOOK };
     const answer = await this.#options.ask(SENSORS_URL, signal);
     if (signal.aborted) return { next: LOOK };
-    const sensors = answer.kind === "told" ? decodeSensors(answer.body) : null;
-    if (sensors) this.#options.wants.introduce(sensors);
+    const found = answer.kind === "told" ? decodeSensors(answer.body) : null;
+    if (found) this.#options.wants.introduce(found);
     // Else it is not known whether there are any: the database may be away.
     if (answer.kind === "told" || answer.kind === "refused") this.#knowsSensors.value = true;
-    if (sensors) return { next: NAMES_KEPT };
+    if (found) return { next: NAMES_KEPT };
     return this.#failed(answer);
   }
 

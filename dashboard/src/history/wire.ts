@@ -25,10 +25,18 @@ export interface KnownSensor {
   readonly latest: readonly (readonly [name: string, value: number, recordedAt: number])[];
 }
 
-/** The sensors of an answer, those heard last first; null for anything that is not one. */
-export function decodeSensors(body: unknown): KnownSensor[] | null {
+export interface SensorsAnswer {
+  /** Those heard last come first. */
+  readonly sensors: readonly KnownSensor[];
+  /** Whether the server knows no others. */
+  readonly areAll: boolean;
+}
+
+/** The sensors of an answer; null for anything that is not one. */
+export function decodeSensors(body: unknown): SensorsAnswer | null {
   if (!isRecord(body) || !Array.isArray(body["sensors"])) return null;
-  return body["sensors"].map(decodeSensor).filter((sensor) => sensor !== null);
+  const sensors = body["sensors"].map(decodeSensor).filter((sensor) => sensor !== null);
+  return { sensors, areAll: body["next"] === null };
 }
 
 function decodeSensor(told: unknown): KnownSensor | null {

@@ -1,7 +1,7 @@
 import { type ReadonlySignal, type Signal, signal } from "@preact/signals";
 import type { HistoryFrame } from "../history/buckets";
 import type { Range } from "../history/ranges";
-import type { KnownSensor, SeriesAnswer } from "../history/wire";
+import type { SensorsAnswer, SeriesAnswer } from "../history/wire";
 import type { ServerClock } from "../live/clock";
 import type { Reading } from "../live/frames";
 import { RateMeter } from "../live/rate";
@@ -14,6 +14,8 @@ const ROSTER_PAUSE = 100;
 const CROWDED_ROSTER_PAUSE = 1_000;
 const CROWDED = 200;
 const TICK = 1_000;
+/** The server lists a sensor well within this time after it was first heard. */
+const LISTED_AFTER = 60_000;
 
 export interface Pulse {
   readonly sensors: number;
@@ -109,9 +111,11 @@ export class Board {
     this.#loadedAt = new WeakMap();
   }
 
-  /** Takes in the sensors that the server knows, those heard last first. */
-  introduce(sensors: readonly KnownSensor[]): void {
+  /** Takes in the sensors that the server knows; those that it has forgotten go. */
+  introduce({ sensors, areAll }: SensorsAnswer): void {
     this.#store.introduce(sensors);
+    const now = this.#clock.now();
+    if (areAll && now !== null) this.#store.forget(sensors, now - LISTED_AFTER);
     for (const { id } of sensors) {
       const sensor = this.#store.get(id);
       if (sensor) this.#reveal(sensor);

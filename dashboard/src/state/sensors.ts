@@ -103,6 +103,14 @@ export class SensorStore {
     this.#keepBounds();
   }
 
+  /** Lets go of who is not among all that the server knows, and was not heard since. */
+  forget(all: readonly KnownSensor[], since: number): void {
+    const ids = new Set(all.map(({ id }) => id));
+    for (const sensor of [...this.all()]) {
+      if (!ids.has(sensor.id) && sensor.rhythm.heardAt < since) this.#drop(sensor);
+    }
+  }
+
   /** Puts histories behind the sensors, and takes them from others where there are too many. */
   setHistory(
     frame: HistoryFrame,
@@ -139,11 +147,16 @@ export class SensorStore {
       const from = crowded || this.#regulars.size === 0 ? this.#newcomers : this.#regulars;
       const longestSilent = from.values().next().value;
       if (!longestSilent || this.size === 1) return;
-      from.delete(longestSilent.id);
-      this.#withHistory.delete(longestSilent);
-      this.#totalPoints -= longestSilent.pointCount;
-      this.#membership += 1;
+      this.#drop(longestSilent);
       this.#overflowed = true;
     }
+  }
+
+  #drop(sensor: Sensor): void {
+    this.#newcomers.delete(sensor.id);
+    this.#regulars.delete(sensor.id);
+    this.#withHistory.delete(sensor);
+    this.#totalPoints -= sensor.pointCount;
+    this.#membership += 1;
   }
 }
