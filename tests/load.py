@@ -56,7 +56,7 @@ class Sent:
 class Load:
     """Sends readings from several connections until `stop`; each carries a serial number."""
 
-    def __init__(self, server: Serving, pause: float = 0.002) -> None:
+    def __init__(self, server: Serving, pause: float = 0.01) -> None:
         self.sent = Sent()
         self._server = server
         self._pause = pause
@@ -151,7 +151,7 @@ def moment(serial: int) -> str:
 
 
 @contextmanager
-def loaded(server: Serving, pause: float = 0.002) -> Iterator[Load]:
+def loaded(server: Serving, pause: float = 0.01) -> Iterator[Load]:
     """A load that is stopped in the end; its readings have to be checked with `check`."""
     load = Load(server, pause)
     load.start()

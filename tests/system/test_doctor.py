@@ -1,5 +1,6 @@
 """`sensorflow doctor` of the real program, with each thing that can be wrong."""
 
+import asyncio
 import os
 import resource
 import shutil
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from sensorflow.storage.postgres.storage import PostgresStorage
 from tests.load import wait_until
 from tests.ports import free_port
 from tests.postgres import Postgres
@@ -85,16 +87,15 @@ def doctor(
 
 
 @pytest.fixture
-def migrated(tmp_path: Path, database: str) -> str:
+def migrated(database: str) -> str:
     """With our tables."""
-    subprocess.run(
-        [PROGRAM, "db", "upgrade"],
-        cwd=tmp_path,
-        env={"PATH": os.environ["PATH"], "DATABASE_URL": database},
-        check=True,
-        capture_output=True,
-        timeout=60,
-    )
+
+    async def migrate() -> None:
+        storage = PostgresStorage(database)
+        await storage.start()
+        await storage.close()
+
+    asyncio.run(migrate())
     return database
 
 
