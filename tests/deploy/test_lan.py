@@ -16,7 +16,7 @@ from tests.servers import INGEST_KEY, READ_KEY
 
 pytestmark = [
     pytest.mark.deploy,
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(1500),
     pytest.mark.xdist_group("containers"),
 ]
 

@@ -1,6 +1,7 @@
 """What an operator is given beside the program: right by its own rules, and fitting the program."""
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -73,3 +74,18 @@ def test_a_compose_file_publishes_no_database(path: Path) -> None:
 
 def test_the_lan_file_is_one_of_them() -> None:
     assert ROOT / "docker-compose.lan.yml" in SERVING
+
+
+def test_the_site_file_is_changed_to_the_new_way_of_http2_as_documented() -> None:
+    page = (ROOT / "docs/deployment.md").read_text(encoding="utf-8")
+    options = re.search(r"`sudo sed -i (.* )/etc/nginx/sites-available/sensorflow\.conf`", page)
+    assert options is not None
+    site = (ROOT / "deploy/nginx/sensorflow.conf").read_text(encoding="utf-8")
+    changed = subprocess.run(
+        ["sed", *shlex.split(options[1])], input=site, capture_output=True, text=True, check=True
+    ).stdout
+    assert re.findall(r"^ *listen .*443.*$", changed, re.MULTILINE) == [
+        "    listen 443 ssl;",
+        "    listen [::]:443 ssl;",
+    ]
+    assert changed.count("\n    http2 on;\n") == 1

@@ -1,0 +1,209 @@
+"""Runs what docs/deployment.md says about Docker, line by line, where no Docker is.
+
+`MACHINE FOLDER` starts it: a network of its own, where all ports are free, processes that end with
+it, and a copy of the project that is lost afterwards. podman stands for Docker, podman-compose for
+Compose; who builds has the network of the machine, kept as `FOLDER/outside`. The images that the
+files name are in the storage of the engine already: see `images.py`.
+"""
+
+import json
+import os
+import re
+import ssl
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.deploy.documented import blocks
+from tests.deploy.images import PYTHON
+from tests.nginx import DOMAIN, ROOT
+
+MACHINE = (
+    "unshare",
+    "--mount",
+    "sh",
+    "-euc",
+    'touch "$0/outside"; mount --bind /proc/self/ns/net "$0/outside";'
+    " exec unshare --net --pid --fork --mount-proc --kill-child"
+    f' {sys.executable} -m tests.deploy.documented_docker "$0"',
+)
+
+SHIMS = {
+    "sudo": '#!/bin/sh\nexec "$@"\n',
+    "podman": """#!/bin/sh
+case "$1" in build) exec nsenter --net=$OUTSIDE /usr/bin/podman "$@" ;; esac
+exec /usr/bin/podman "$@"
+""",
+    "docker": f"""#!/bin/sh
+case "$1" in compose) shift; exec {Path(sys.executable).parent}/podman-compose "$@" ;; esac
+exec podman "$@"
+""",
+}
+PLAIN = "http://127.0.0.1:8000"
+TLS = f"https://{DOMAIN}"
+BODY = {"temperature": 25.5, "humidity": 60.2, "pressure": 1012.5, "sensor_id": "sensor-01"}
+PATIENCE = 120.0
+
+
+def run(*command: str | Path) -> str:
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return done.stdout
+
+
+def make_the_machine(folder: Path) -> None:
+    """With the project in the working folder, where files may be written."""
+    os.environ["OUTSIDE"] = str(folder / "outside")
+    folder /= "machine"
+    folder.mkdir()
+    run("mount", "-t", "tmpfs", "tmpfs", folder)
+    run("ip", "link", "set", "lo", "up")
+    project = folder / "project"
+    # Docker's socket is mounted by what stands for nginx-proxy and acme-companion.
+    for lower, place in ((ROOT, project), (Path("/run"), Path("/run"))):
+        upper, work = folder / "upper" / place.name, folder / "work" / place.name
+        for path in (upper, work, place):
+            path.mkdir(parents=True, exist_ok=True)
+        layers = f"lowerdir={lower},upperdir={upper},workdir={work}"
+        run("mount", "-t", "overlay", "overlay", "-o", layers, place)
+    run("mount", "-t", "tmpfs", "tmpfs", "/srv")
+    Path("/run/docker.sock").touch()
+    programs = folder / "bin"
+    programs.mkdir()
+    for name, text in SHIMS.items():
+        (programs / name).write_text(text)
+        (programs / name).chmod(0o755)
+    os.environ["PATH"] = f"{programs}:{os.environ['PATH']}"
+    (project / ".env").write_text("")
+    os.chdir(project)
+
+
+def follow(block: str) -> str:
+    """Run one block; what it printed."""
+    said = run("bash", "-euxo", "pipefail", "-c", block)
+    print(said, flush=True)
+    return said
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, run("podman", "ps", "--all")
+        time.sleep(0.1)
+
+
+def is_ready(base: str, trusted: ssl.SSLContext | None = None) -> bool:
+    try:
+        with urllib.request.urlopen(f"{base}/readyz", timeout=5, context=trusted) as answer:
+            return bool(json.load(answer) == {"status": "ok"})
+    except (urllib.error.URLError, ConnectionError, TimeoutError):
+        return False
+
+
+def post(base: str, key: str, trusted: ssl.SSLContext | None = None) -> int:
+    """The new reading's id."""
+    request = urllib.request.Request(
+        f"{base}/api/temperature_reading",
+        json.dumps(BODY).encode(),
+        {"X-API-Key": key, "Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=30, context=trusted) as answer:
+        assert answer.status == 201
+        return int(json.load(answer)["id"])
+
+
+def ingest_key(log: str) -> str:
+    """The key that the log shows once."""
+    found = re.search(r"^.*API_KEY +(sf_[\w-]{40,})", log, re.MULTILINE)
+    assert found is not None, log
+    return found[1]
+
+
+def forget() -> None:
+    """Remove all containers and what they have stored: everything here is the engine's own."""
+    run("podman", "rm", "--all", "--force", "--time=1")
+    run("podman", "volume", "rm", "--all", "--force")
+    run("podman", "network", "prune", "--force")
+
+
+def docker() -> None:
+    first, volume, folder, upgrade, hardened = blocks("Docker")
+
+    def served(block: str) -> str:
+        follow(block)
+        eventually(lambda: is_ready(PLAIN))
+        return follow("docker logs sensorflow-app 2>&1")
+
+    ingest_key(served(first))
+    key = ingest_key(served(volume))
+    assert post(PLAIN, key) == 1
+    assert post(PLAIN, ingest_key(served(folder))) == 1
+    assert Path("/srv/sensorflow/sensorflow.db").stat().st_uid == 10001
+    # The volume's keys and readings, again.
+    assert "sf_" not in served(upgrade)
+    assert post(PLAIN, key) == 2
+    assert "sf_" not in served(hardened)
+    assert post(PLAIN, key) == 3
+    assert "TIMEZONE" in follow("docker exec sensorflow-app sensorflow config")
+    follow("docker kill --signal=HUP sensorflow-app")
+    eventually(lambda: "SIGHUP" in follow("docker logs sensorflow-app 2>&1"))
+
+
+def readings(options: str = "") -> int:
+    """How many are in the database, asked as Grafana's role is made."""
+    count = "psql -U user sensordb --tuples-only --command='SELECT count(*) FROM readings'"
+    return int(follow(f"docker compose {options} exec -T db {count}"))
+
+
+def lan() -> None:
+    options = "-f docker-compose.lan.yml"
+    start, upgrade = blocks("Docker Compose on a LAN")
+    key = ingest_key(follow(start + "\n" + wait_for_the_greeting(options)))
+    eventually(lambda: is_ready(PLAIN))
+    post(PLAIN, key)
+    assert readings(options) == 1
+    follow(upgrade)
+    eventually(lambda: is_ready(PLAIN))
+    post(PLAIN, key)
+    assert readings(options) == 2
+    follow(f"docker compose {options} down --volumes")
+
+
+def wait_for_the_greeting(options: str = "") -> str:
+    logs = f"docker compose {options} logs api 2>&1"
+    return f"timeout 120 sh -c 'until {logs} | grep -q sf_; do sleep 1; done'; {logs}"
+
+
+def https() -> None:
+    folder = Path.cwd().parent
+    lines, start, logs = blocks("HTTPS with Docker Compose")
+    Path(".env").write_text(lines)
+    follow(start)
+    key = ingest_key(follow(wait_for_the_greeting() + "\n" + logs))
+    with Path("/etc/hosts").open() as hosts:
+        named = folder / "hosts"
+        named.write_text(f"{hosts.read()}\n127.0.0.1 {DOMAIN}\n")
+    run("mount", "--bind", named, "/etc/hosts")
+    certificate = folder / "certificate.pem"
+    show = ("podman", "run", "--rm", "--volume=sensorflow_certs:/certs:ro", "--entrypoint=cat")
+    certificate.write_text(run(*show, PYTHON, f"/certs/{DOMAIN}/fullchain.pem"))
+    trusted = ssl.create_default_context(cafile=str(certificate))
+    eventually(lambda: is_ready(TLS, trusted))
+    post(TLS, key, trusted)
+    assert readings() == 1
+    follow("docker compose down --volumes")
+
+
+def main() -> None:
+    make_the_machine(Path(sys.argv[1]))
+    for part in (docker, lan, https):
+        forget()
+        part()
+    forget()
+
+
+if __name__ == "__main__":
+    main()
