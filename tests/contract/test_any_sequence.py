@@ -402,7 +402,7 @@ def test_what_is_left_is_what_the_contract_says(backend: str, examples: int) -> 
 @pytest.mark.long
 @pytest.mark.timeout(1_800)
 @pytest.mark.parametrize(
-    ("backend", "examples"), [("sqlite", 300), ("postgresql-15", 100), ("postgresql-18", 100)]
+    ("backend", "examples"), [("sqlite", 150), ("postgresql-15", 25), ("postgresql-18", 25)]
 )
 def test_what_is_left_is_what_the_contract_says_for_long(backend: str, examples: int) -> None:
     run(backend, examples, steps=50)
