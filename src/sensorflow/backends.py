@@ -30,6 +30,7 @@ from sensorflow.readings import CommittedBatch, WireEncoder
 from sensorflow.settings import Settings
 from sensorflow.storage.sqlite import SqliteStorage
 from sensorflow.storage.sqlite_disk import SqliteDisk
+from sensorflow.web.changes import ManagesSensors
 from sensorflow.web.health import (
     BusHealth,
     CheckHealth,
@@ -38,7 +39,6 @@ from sensorflow.web.health import (
     SpoolHealth,
     Status,
 )
-from sensorflow.web.sensors import KnowsSensors
 from sensorflow.web.storage import KnowsDisk
 
 log = structlog.get_logger()
@@ -52,7 +52,7 @@ class Backend:
     pages: Pages
     history: History
     check_health: CheckHealth
-    sensors: KnowsSensors
+    sensors: ManagesSensors
     series: Summarises
     disk: KnowsDisk
     run: Callable[[Background], AbstractAsyncContextManager[None]]

@@ -42,6 +42,7 @@ class Reason(StrEnum):
     TOO_MANY_POINTS = "too_many_points"
     HISTORY_BEHIND = "history_behind"
 
+    BAD_DESCRIPTION = "bad_description"
     SENSOR_UNKNOWN = "sensor_unknown"
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"

@@ -1,6 +1,6 @@
 """What is known of a sensor beside its readings: how many, when, the latest values."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
@@ -49,6 +49,25 @@ class Page(msgspec.Struct, gc=False):
     """What they come to, by the sensor's number. Those counted as stored before are left out."""
 
 
+class Description(msgspec.Struct, gc=False, frozen=True, omit_defaults=False):
+    """What people say of a sensor's measurement."""
+
+    unit: str | None = None
+    label: str | None = None
+
+
+class Details(msgspec.Struct, gc=False, frozen=True):
+    """What people say of a sensor."""
+
+    name: str | None = None
+    location: str | None = None
+    measurements: dict[str, Description] = {}
+
+
+Change = Callable[[Details], Details]
+"""Makes new details of those that there are. It may raise a `Refusal`."""
+
+
 class Sensor(msgspec.Struct, gc=False, frozen=True):
     """A sensor with everything that is known of it."""
 
@@ -59,6 +78,7 @@ class Sensor(msgspec.Struct, gc=False, frozen=True):
     """None before its first stored reading has been followed."""
     outcomes: dict[str, int]
     """How many of its readings became something else than a row of their own."""
+    details: Details
 
     @property
     def place(self) -> Place:

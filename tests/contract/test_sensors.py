@@ -1,14 +1,16 @@
 """What `storage.base.Storage` promises of sensors: followed, counted and told, on every backend."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
+from msgspec.structs import replace
 
-from sensorflow.errors import StorageUnavailable
+from sensorflow.errors import Reason, Refusal, StorageUnavailable
 from sensorflow.readings import Reading
-from sensorflow.sensors import Counts, Latest, Place, Sensor, State
+from sensorflow.sensors import Change, Counts, Description, Details, Latest, Place, Sensor, State
 from sensorflow.storage.base import Storage
 from sensorflow.storage.postgres.storage import PostgresStorage
 from tests.contract.conftest import TERMINATED, Database
@@ -269,3 +271,40 @@ async def test_a_settled_token_is_forgotten(storage: PostgresStorage, database: 
     first = await count(storage, {"a": {"duplicate": 1}})
     await storage.count({"a": {"duplicate": 1}}, uuid4(), first)
     assert database.count("commits") == 1
+
+
+async def test_what_people_say_is_kept_and_searched(sensors: Storage) -> None:
+    await sensors.append([server_reading("a"), server_reading("b")])
+    assert (await known(sensors, "a")).details == Details()
+    said = Details('Küche "😀"', "it's", {"co2": Description("ppm", None)})
+    assert await sensors.describe("a", lambda _: said)
+    assert (await known(sensors, "a")).details == said
+    assert (await known(sensors, "b")).details == Details()
+    assert await listed(sensors, 10, "Küche") == [["a"]]
+    assert await sensors.describe("a", lambda found: replace(found, name=None))
+    assert (await known(sensors, "a")).details == replace(said, name=None)
+    assert await listed(sensors, 10, "Küche") == []
+    assert not await sensors.describe("nobody", lambda _: said)
+
+
+async def test_changes_that_are_refused_change_nothing(sensors: Storage) -> None:
+    await sensors.append([server_reading("a")])
+
+    def refuse(_: Details) -> Details:
+        raise Refusal(Reason.BAD_DESCRIPTION, "no")
+
+    with pytest.raises(Refusal):
+        await sensors.describe("a", refuse)
+    assert (await known(sensors, "a")).details == Details()
+
+
+async def test_no_change_is_lost_among_others(sensors: Storage) -> None:
+    await sensors.append([server_reading("a")])
+
+    def adding(name: str) -> Change:
+        return lambda found: replace(
+            found, measurements={**found.measurements, name: Description("V")}
+        )
+
+    await asyncio.gather(*(sensors.describe("a", adding(f"m{n}")) for n in range(5)))
+    assert len((await known(sensors, "a")).details.measurements) == 5

@@ -1,9 +1,11 @@
 """`GET /api/sensors` and `GET /api/sensors/{sensor_id}`, and that the ledger adds up."""
 
 import asyncio
+import json
 from typing import Any
 from urllib.parse import quote
 
+import httpx2
 import pytest
 
 from sensorflow.errors import StorageUnavailable
@@ -215,3 +217,93 @@ async def test_the_routes_count_by_their_names(app: Running) -> None:
     text = (await app.http.get("/metrics", headers=READ)).text
     route = 'sensorflow_requests_total{route="/api/sensors/{sensor_id}",status="404"} 1.0'
     assert route in text
+
+
+async def patch(app: Running, sensor_id: str, change: object, **headers: str) -> httpx2.Response:
+    return await app.http.patch(
+        f"/api/sensors/{quote(sensor_id, safe='')}",
+        content=change if isinstance(change, bytes) else json.dumps(change).encode(),
+        headers={"X-API-Key": ADMIN_KEY, "Content-Type": "application/json", **headers},
+    )
+
+
+async def said(app: Running, sensor_id: str = "line-1") -> dict[str, Any]:
+    told = await ask(app, sensor_id)
+    return {name: told[name] for name in ("name", "location", "measurements")}
+
+
+async def test_what_is_said_of_a_sensor_is_merged(app: Running) -> None:
+    await post(app, at(1))
+    assert await said(app) == {"name": None, "location": None, "measurements": {}}
+    first = {"name": "Küche 😀", "location": "A", "measurements": {"flow": {"unit": "l/min"}}}
+    assert (await patch(app, "line-1", first)).status_code == 204
+    second = {"location": None, "measurements": {"flow": {"label": "In"}, "co2": {"unit": "ppm"}}}
+    assert (await patch(app, "line-1", second)).status_code == 204
+    assert await said(app) == {
+        "name": "Küche 😀",
+        "location": None,
+        "measurements": {
+            "flow": {"unit": "l/min", "label": "In"},
+            "co2": {"unit": "ppm", "label": None},
+        },
+    }
+    third = {"measurements": {"flow": {"unit": None, "label": None}, "co2": {}}}
+    assert (await patch(app, "line-1", third)).status_code == 204
+    assert (await said(app))["measurements"] == {"co2": {"unit": "ppm", "label": None}}
+    assert (await patch(app, "line-1", {"measurements": {"co2": None}})).status_code == 204
+    assert (await said(app))["measurements"] == {}
+    assert (await patch(app, "line-1", {})).status_code == 204
+    assert (await said(app))["name"] == "Küche 😀"
+    found = await listed(app, "?q=%C3%BCche")
+    assert [sensor["sensor_id"] for sensor in found["sensors"]] == ["line-1"]
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "reason", "field"),
+    [
+        ({"name": ""}, 422, "bad_description", "name"),
+        ({"name": "x" * 201}, 422, "bad_description", "name"),
+        ({"name": 5}, 422, "bad_description", "name"),
+        ({"location": "a\nb"}, 422, "bad_description", "location"),
+        ({"nmae": "a"}, 422, "bad_description", "nmae"),
+        ({"measurements": []}, 422, "bad_description", "measurements"),
+        ({"measurements": {"co2": "ppm"}}, 422, "bad_description", "co2"),
+        ({"measurements": {"co2": {"unit": "x" * 33}}}, 422, "bad_description", "co2.unit"),
+        ({"measurements": {"co2": {"label": "x" * 101}}}, 422, "bad_description", "co2.label"),
+        ({"measurements": {"co2": {"colour": "red"}}}, 422, "bad_description", "co2.colour"),
+        ({"measurements": {"1": {}}}, 422, "bad_measurement_name", "1"),
+        (
+            {"measurements": {f"m{n}": {"unit": "V"} for n in range(201)}},
+            *(422, "bad_description", "measurements"),
+        ),
+        ([], 422, "wrong_shape", None),
+        (b"{", 400, "not_json", None),
+        (b" " * 65_537, 413, "body_too_large", None),
+    ],
+)
+async def test_what_cannot_be_said_changes_nothing(
+    app: Running, change: object, status: int, reason: str, field: str | None
+) -> None:
+    await post(app, at(1))
+    response = await patch(app, "line-1", change)
+    assert (response.status_code, response.json()["reason"]) == (status, reason)
+    assert response.json().get("field") == field
+    assert await said(app) == {"name": None, "location": None, "measurements": {}}
+
+
+async def test_only_the_admin_key_changes(app: Running) -> None:
+    await post(app, at(1))
+    for key in (INGEST_KEY, READ_KEY):
+        assert (await patch(app, "line-1", {}, **{"X-API-Key": key})).status_code == 403
+    assert (await patch(app, "line-1", {}, **{"X-API-Key": "wrong"})).status_code == 401
+    signed_in = await app.http.post("/api/session", headers=READ)
+    own = {
+        "Cookie": signed_in.headers["set-cookie"].partition(";")[0],
+        "Sec-Fetch-Site": "same-origin",
+    }
+    app.http.cookies.clear()
+    assert (await app.http.patch("/api/sensors/line-1", headers=own)).status_code == 401
+    response = await patch(app, "nobody", {"name": "x"})
+    assert (response.status_code, response.json()["reason"]) == (404, "sensor_unknown")
+    response = await patch(app, "line-1", {}, **{"Content-Type": "text/plain"})
+    assert response.status_code == 415

@@ -49,7 +49,7 @@ def check_name(name: str) -> str:
     if not is_name(name):
         raise Refusal(
             Reason.BAD_MEASUREMENT_NAME,
-            f"{_shown(name)} cannot name a measurement: use a letter or _ first, then up to 63 "
+            f"{shown(name)} cannot name a measurement: use a letter or _ first, then up to 63 "
             "letters, digits, _, . or -.",
             field=name[:64],
         )
@@ -130,7 +130,7 @@ def _reading(
         elif name == "sensor_id":
             sensor_id = check_sensor_id(value)
         elif name == "recorded_at":
-            recorded_at = device_time(value, received_at, _shown)
+            recorded_at = device_time(value, received_at, shown)
             clock = Clock.DEVICE
         elif name == "age_ms":
             if clock is Clock.SERVER:
@@ -169,7 +169,7 @@ def _known_number(name: str, value: object) -> float:
     if number is None:
         raise Refusal(
             Reason.NOT_A_NUMBER,
-            f"{name} must be a finite number, as a JSON number or a string; got {_shown(value)}.",
+            f"{name} must be a finite number, as a JSON number or a string; got {shown(value)}.",
             field=name,
         )
     return number
@@ -188,14 +188,14 @@ def _number(name: str, value: object) -> float | None:
         if math.isinf(number):
             raise Refusal(
                 Reason.OUT_OF_RANGE,
-                f"{_shown(name)} is beyond a double's range.",
+                f"{shown(name)} is beyond a double's range.",
                 field=name[:64],
             )
         return number
     return None
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
     """A short, printable rendering of something a device sent."""
     match value:
         case None:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sensorflow.disk import Tier
 from sensorflow.readings import Outcome, Reading
-from sensorflow.sensors import Counts, Page, Place, Sensor, Slice, State, Summary, Wanted
+from sensorflow.sensors import Change, Counts, Page, Place, Sensor, Slice, State, Summary, Wanted
 
 
 class Storage(Protocol):
@@ -111,7 +111,13 @@ class Storage(Protocol):
     async def sensors(self, limit: int, after: Place | None, containing: str) -> list[Sensor]:
         """Up to `limit` sensors from the highest place down, below `after`.
 
-        Only those whose sensor_id holds `containing`.
+        Only those whose sensor_id or name holds `containing`.
+        """
+
+    async def describe(self, sensor_id: str, change: Change) -> bool:
+        """Write what `change` makes of the sensor's details; False where it is not known.
+
+        No other change comes in between. What `change` raises is raised, and nothing is written.
         """
 
     async def complete_from(self) -> Mapping[Tier, datetime | None]:

@@ -11,12 +11,13 @@ from typing import Any, Final
 
 import msgspec
 
-from sensorflow.sensors import Counts, Latest, Place, Sensor, State
+from sensorflow.sensors import Change, Counts, Description, Details, Latest, Place, Sensor, State
 from sensorflow.storage.rollups import SummedPage, add
 from sensorflow.storage.rows import as_json, microseconds, moment
 
 encode: Final = msgspec.json.Encoder().encode
 decode_latest: Final = msgspec.json.Decoder(dict[str, Latest]).decode
+decode_described: Final = msgspec.json.Decoder(dict[str, Description]).decode
 decode_outcomes: Final = msgspec.json.Decoder(dict[str, int]).decode
 
 CURSOR: Final = "SELECT cursor FROM followers WHERE name = 'history'"
@@ -44,10 +45,19 @@ _COUNT: Final = (
 )
 _SENSORS: Final = (
     "SELECT s.id, s.sensor_id, s.first_seen, t.stored, t.last_id, t.last_seen, t.latest,"
-    " (SELECT json_group_object(outcome, readings) FROM sensor_counts WHERE sensor = s.id)"
-    " FROM sensors s LEFT JOIN sensor_states t ON t.sensor = s.id "
+    " (SELECT json_group_object(outcome, readings) FROM sensor_counts WHERE sensor = s.id),"
+    " d.name, d.location, d.measurements FROM sensors s"
+    " LEFT JOIN sensor_states t ON t.sensor = s.id LEFT JOIN sensor_details d ON d.sensor = s.id "
 )
 ONE: Final = _SENSORS + "WHERE s.sensor_id = ?"
+DETAILS: Final = (
+    "SELECT s.id, d.name, d.location, d.measurements FROM sensors s"
+    " LEFT JOIN sensor_details d ON d.sensor = s.id WHERE s.sensor_id = ?"
+)
+_DESCRIBE: Final = (
+    "INSERT OR REPLACE INTO sensor_details (sensor, name, location, measurements)"
+    " VALUES (?, ?, ?, ?)"
+)
 _HEARD: Final = "coalesce(t.last_seen, s.first_seen)"
 
 
@@ -97,18 +107,43 @@ def write_counts(cursor: sqlite3.Cursor, counts: Counts, now: datetime) -> None:
 
 def select_page(limit: int, after: Place | None, containing: str) -> tuple[str, tuple[Any, ...]]:
     """The query of `storage.base.Storage.sensors`, with its parameters."""
-    query = _SENSORS + "WHERE instr(s.sensor_id, ?) > 0 "
+    query = _SENSORS + "WHERE (instr(s.sensor_id, ?1) > 0 OR instr(d.name, ?1) > 0) "
     parameters: tuple[Any, ...] = (containing,)
     if after is not None:
-        query += f"AND ({_HEARD}, s.id) < (?, ?) "
+        query += f"AND ({_HEARD}, s.id) < (?2, ?3) "
         parameters += (microseconds(after[0]), after[1])
-    return query + f"ORDER BY {_HEARD} DESC, s.id DESC LIMIT ?", (*parameters, limit)
+    tail = f"ORDER BY {_HEARD} DESC, s.id DESC LIMIT ?{len(parameters) + 1}"
+    return query + tail, (*parameters, limit)
 
 
 def from_row(row: Sequence[Any]) -> Sensor:
     """The sensor in a row of SQLite's."""
-    number, sensor_id, first_seen, stored, last_id, last_seen, latest, outcomes = row
+    number, sensor_id, first_seen, stored, last_id, last_seen, latest, outcomes, *details = row
     state = None
     if stored is not None:
         state = State(stored, last_id, moment(last_seen), decode_latest(latest))
-    return Sensor(number, sensor_id, moment(first_seen), state, decode_outcomes(outcomes))
+    return Sensor(
+        number,
+        sensor_id,
+        moment(first_seen),
+        state,
+        decode_outcomes(outcomes),
+        details_of(details),
+    )
+
+
+def details_of(row: Sequence[Any]) -> Details:
+    """What is said in the last three columns of a sensor's row, of which there may be none."""
+    name, location, measurements = row
+    return Details(name, location, decode_described(measurements) if measurements else {})
+
+
+def write_details(cursor: sqlite3.Cursor, sensor_id: str, change: Change) -> bool:
+    """Within a transaction; as `storage.base.Storage.describe` promises."""
+    row = cursor.execute(DETAILS, (sensor_id,)).fetchone()
+    if row is None:
+        return False
+    details = change(details_of(row[1:]))
+    measurements = encode(details.measurements).decode()
+    cursor.execute(_DESCRIBE, (row[0], details.name, details.location, measurements))
+    return True

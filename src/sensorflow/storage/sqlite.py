@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError
 from sensorflow.disk import Tier
 from sensorflow.errors import StorageUnavailable
 from sensorflow.readings import Clock, Outcome, Reading
-from sensorflow.sensors import Counts, Page, Place, Sensor, Slice, State, Summary, Wanted
+from sensorflow.sensors import Change, Counts, Page, Place, Sensor, Slice, State, Summary, Wanted
 from sensorflow.storage import history, rollups, series
 from sensorflow.storage import sensors as of_sensors
 from sensorflow.storage.appending import SENSORS_KEPT, Appender
@@ -162,6 +162,11 @@ class SqliteStorage:
         query, parameters = of_sensors.select_page(limit, after, containing)
         rows = await self._run(self._reader, self._rows, query, parameters)
         return [of_sensors.from_row(row) for row in rows]
+
+    async def describe(self, sensor_id: str, change: Change) -> bool:
+        return await self._run(
+            self._writer, self._transaction, of_sensors.write_details, sensor_id, change
+        )
 
     async def complete_from(self) -> Mapping[Tier, datetime | None]:
         rows = await self._run(self._reader, self._rows, series.TIERS, ())

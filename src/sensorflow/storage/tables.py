@@ -109,6 +109,16 @@ sensor_states = Table(
 )
 """What a sensor's readings come to. Apart from `sensors`, whose rows ingest locks."""
 
+sensor_details = Table(
+    "sensor_details",
+    metadata,
+    Column("sensor", BigInteger, primary_key=True, autoincrement=False),
+    Column("name", String(200)),
+    Column("location", String(200)),
+    Column("measurements", JSONB().with_variant(Text(), "sqlite"), nullable=False),
+)
+"""What people say of a sensor. Only of those of which they do."""
+
 sensor_counts = Table(
     "sensor_counts",
     metadata,

@@ -17,13 +17,14 @@ from sensorflow.history.series import SeriesReader
 from sensorflow.keys.keyring import Scope
 from sensorflow.keys.sessions import LIFETIME
 from sensorflow.metrics import Metrics
+from sensorflow.web.changes import ManagesSensors, add_changes
 from sensorflow.web.gate import SESSION_COOKIE, Gate
 from sensorflow.web.health import CheckHealth, add_health
 from sensorflow.web.openapi import describe
 from sensorflow.web.page import add_page
 from sensorflow.web.problems import MEDIA_TYPE, problem
 from sensorflow.web.schemas import KEY_IN_HEADER, ref, refusals
-from sensorflow.web.sensors import KnowsSensors, add_sensors
+from sensorflow.web.sensors import add_sensors
 from sensorflow.web.series import add_series
 from sensorflow.web.storage import Tell, add_storage
 
@@ -39,7 +40,7 @@ def create_api(
     gate: Gate,
     metrics: Metrics,
     check: CheckHealth,
-    storage: KnowsSensors,
+    storage: ManagesSensors,
     series: SeriesReader,
     tell: Tell,
     lifespan: Lifespan,
@@ -57,6 +58,7 @@ def create_api(
     add_health(app, gate, check)
     _add_sessions(app, gate)
     add_sensors(app, gate, storage)
+    add_changes(app, gate, storage)
     add_series(app, gate, series)
     add_storage(app, gate, tell)
 

@@ -5,17 +5,7 @@ from typing import Any, Final
 from sensorflow.readings import MAX_MEASUREMENTS, MAX_SENSOR_ID_LENGTH
 from sensorflow.web.admission import MAX_SENSORS
 from sensorflow.web.asked import JSON_LIMIT, MAX_JSON
-from sensorflow.web.problems import MEDIA_TYPE
-from sensorflow.web.schemas import ref
-
-_REFUSALS: Final = {
-    "400": "`limit` or `format` cannot be right.",
-    "401": "The key is missing or wrong.",
-    "403": "The key is known, but not for reading; or a session of another origin.",
-    "422": "Another parameter cannot be right.",
-    "429": "Too many wrong keys came from this address.",
-    "503": "The database is away; ask again after Retry-After seconds.",
-}
+from sensorflow.web.schemas import KEY_IN_HEADER, ref, refusals
 
 _MOMENT: Final = (
     "RFC 3339 with offset, Unix time in s, ms, µs or ns, `now`, or how long ago, such as `-24h` "
@@ -51,7 +41,7 @@ def history_route() -> dict[str, Any]:
         "description": "Newest first by `recorded_at`, or with `after` in the order of ids. A page "
         "in JSON; as NDJSON or CSV all of them, streamed, however many there are.",
         "operationId": "stored_readings",
-        "security": [{"ApiKey": []}, {"Bearer": []}],
+        "security": KEY_IN_HEADER,
         "parameters": [
             _many("sensor_id", MAX_SENSORS, MAX_SENSOR_ID_LENGTH, "Only these sensors."),
             _many("measurement", MAX_MEASUREMENTS, 64, "Only these measurements."),
@@ -88,9 +78,6 @@ def history_route() -> dict[str, Any]:
                     "text/csv": text,
                 },
             },
-            **{
-                status: {"description": said, **ref("Problem", MEDIA_TYPE)}
-                for status, said in _REFUSALS.items()
-            },
+            **refusals("400", "422", "503"),
         },
     }

@@ -214,10 +214,13 @@ KEY_IN_HEADER: Final[list[dict[str, list[str]]]] = [{"ApiKey": []}, {"Bearer": [
 """The `security` of a route that takes no key from the address."""
 
 _REFUSALS: Final = {
-    "400": "A parameter is no number, or out of bounds.",
+    "400": "A parameter is no number, or out of bounds; or the body is not JSON.",
     "401": "The key is missing or wrong.",
     "403": "The key is known, but not for this; or a session of another origin.",
     "404": "No such sensor was heard.",
+    "408": "The request did not arrive in time.",
+    "413": "The body is too large.",
+    "415": "The body's content type is not JSON.",
     "422": "A parameter cannot be right.",
     "429": "Too many wrong keys came from this address.",
     "503": "The database is away; ask again after Retry-After seconds.",

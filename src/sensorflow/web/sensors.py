@@ -45,6 +45,13 @@ class LatestValue(BaseModel):
     recorded_at: datetime
 
 
+class Described(BaseModel):
+    """What people say of a measurement."""
+
+    unit: str | None
+    label: str | None
+
+
 class Ledger(BaseModel):
     """What became of the readings that were sent: received = stored + duplicate + conflict +
     all that were refused. What waits in the spool counts once it has left it.
@@ -68,6 +75,9 @@ class SensorInfo(BaseModel):
     )
     last_id: int | None = Field(description="The id of its last stored reading.")
     latest: dict[str, LatestValue] = Field(description="By measurement.")
+    name: str | None = Field(description="What people call it.")
+    location: str | None = Field(description="Where it is.")
+    measurements: dict[str, Described] = Field(description="What people say of measurements.")
     counts: Ledger
 
 
@@ -100,13 +110,16 @@ def add_sensors(app: FastAPI, gate: Gate, storage: KnowsSensors) -> None:
         ] = None,
         q: Annotated[
             str,
-            Query(max_length=MAX_SENSOR_ID_LENGTH, description="A part of the sensor_id."),
+            Query(
+                max_length=MAX_SENSOR_ID_LENGTH,
+                description="A part of the sensor_id or of the name.",
+            ),
         ] = "",
     ) -> Response:
         if q:
             check_sensor_id(q)
         place = None if after is None else _place(after)
-        found = await _asked(storage.sensors(limit + 1, place, q))
+        found = await asked(storage.sensors(limit + 1, place, q))
         page = found[:limit]
         told = {
             "sensors": [_told(sensor) for sensor in page],
@@ -124,15 +137,14 @@ def add_sensors(app: FastAPI, gate: Gate, storage: KnowsSensors) -> None:
         openapi_extra={"security": KEY_IN_HEADER},
     )
     async def sensor(sensor_id: str) -> Response:
-        found = await _asked(storage.sensor(check_sensor_id(sensor_id)))
+        found = await asked(storage.sensor(check_sensor_id(sensor_id)))
         if found is None:
-            raise Refusal(
-                Reason.SENSOR_UNKNOWN, "No sensor of this sensor_id was heard.", field="sensor_id"
-            )
+            raise unknown()
         return Response(msgspec.json.encode(_told(found)), media_type="application/json")
 
 
-async def _asked(answer: Awaitable[T]) -> T:
+async def asked(answer: Awaitable[T]) -> T:
+    """The storage's answer, or a `Refusal` where it is away."""
     try:
         return await answer
     except StorageUnavailable as error:
@@ -141,6 +153,13 @@ async def _asked(answer: Awaitable[T]) -> T:
             f"The database does not answer ({error}); ask again in a moment.",
             retry_after=RETRY_AFTER,
         ) from None
+
+
+def unknown() -> Refusal:
+    """What is said of a sensor that there is not."""
+    return Refusal(
+        Reason.SENSOR_UNKNOWN, "No sensor of this sensor_id was heard.", field="sensor_id"
+    )
 
 
 def _told(sensor: Sensor) -> dict[str, Any]:
@@ -153,6 +172,9 @@ def _told(sensor: Sensor) -> dict[str, Any]:
         "last_seen": state.last_seen if state else None,
         "last_id": state.last_id if state else None,
         "latest": state.latest if state else {},
+        "name": sensor.details.name,
+        "location": sensor.details.location,
+        "measurements": sensor.details.measurements,
         "counts": {
             "received": stored + sum(outcomes.values()) - outcomes.get(SPOOLED, 0),
             "stored": stored,

@@ -4,7 +4,7 @@ from sqlalchemy import Connection, inspect, text
 
 from sensorflow.errors import StorageUnavailable
 
-HEAD = "0004"
+HEAD = "0005"
 """The newest revision: a start that finds it in the database need not load Alembic at all."""
 
 

@@ -12,6 +12,7 @@ from sensorflow.storage.sensors import (
     CURSOR,
     decode_latest,
     decode_outcomes,
+    details_of,
     encode,
     flat,
 )
@@ -68,7 +69,8 @@ _COUNT: Final = (
 _SENSORS: Final = (
     "SELECT s.id, s.sensor_id, s.first_seen, t.stored, t.last_id, t.last_seen, t.latest::text,"
     " (SELECT coalesce(json_object_agg(outcome, readings), '{}')::text FROM sensor_counts"
-    " WHERE sensor = s.id) FROM sensors s LEFT JOIN sensor_states t ON t.sensor = s.id "
+    " WHERE sensor = s.id), d.name, d.location, d.measurements::text FROM sensors s"
+    " LEFT JOIN sensor_states t ON t.sensor = s.id LEFT JOIN sensor_details d ON d.sensor = s.id "
 )
 ONE: Final = _SENSORS + "WHERE s.sensor_id = $1"
 _HEARD: Final = "coalesce(t.last_seen, s.first_seen)"
@@ -176,7 +178,7 @@ class FollowingSession:
 
 def select_page(limit: int, after: Place | None, containing: str) -> tuple[str, tuple[Any, ...]]:
     """The query of `storage.base.Storage.sensors`, with its parameters."""
-    query = _SENSORS + "WHERE strpos(s.sensor_id, $2) > 0 "
+    query = _SENSORS + "WHERE (strpos(s.sensor_id, $2) > 0 OR strpos(d.name, $2) > 0) "
     parameters: tuple[Any, ...] = (limit, containing)
     if after is not None:
         query += f"AND ({_HEARD}, s.id) < ($3::timestamptz, $4::bigint) "
@@ -186,8 +188,9 @@ def select_page(limit: int, after: Place | None, containing: str) -> tuple[str, 
 
 def from_row(row: Sequence[Any]) -> Sensor:
     """The sensor in a row of PostgreSQL's."""
-    number, sensor_id, first_seen, stored, last_id, last_seen, latest, outcomes = row
+    number, sensor_id, first_seen, stored, last_id, last_seen, latest, outcomes, *details = row
     state = None
     if stored is not None:
         state = State(stored, last_id, last_seen, decode_latest(latest))
-    return Sensor(number, sensor_id, first_seen, state, decode_outcomes(outcomes))
+    outcomes = decode_outcomes(outcomes)
+    return Sensor(number, sensor_id, first_seen, state, outcomes, details_of(details))

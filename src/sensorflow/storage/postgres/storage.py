@@ -16,9 +16,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sensorflow.disk import Tier
 from sensorflow.errors import StorageUnavailable
 from sensorflow.readings import Clock, Outcome, Reading
-from sensorflow.sensors import Counts, Page, Place, Sensor, Slice, State, Summary, Wanted
+from sensorflow.sensors import Change, Counts, Page, Place, Sensor, Slice, State, Summary, Wanted
 from sensorflow.storage.migrations import HEAD
-from sensorflow.storage.postgres import history, series
+from sensorflow.storage.postgres import changes, history, series
 from sensorflow.storage.postgres import sensors as of_sensors
 from sensorflow.storage.postgres.connection import connect, limited, parse, translated
 from sensorflow.storage.postgres.restored import skip_ids
@@ -180,6 +180,9 @@ class PostgresStorage:
     async def sensors(self, limit: int, after: Place | None, containing: str) -> list[Sensor]:
         rows = await self.rows(*of_sensors.select_page(limit, after, containing))
         return [of_sensors.from_row(row) for row in rows]
+
+    async def describe(self, sensor_id: str, change: Change) -> bool:
+        return await changes.describe(self.address, sensor_id, change)
 
     async def complete_from(self) -> Mapping[Tier, datetime | None]:
         return {Tier(name): at for name, at in await self.rows(TIERS)}
