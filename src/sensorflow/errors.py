@@ -43,6 +43,7 @@ class Reason(StrEnum):
     HISTORY_BEHIND = "history_behind"
 
     BAD_DESCRIPTION = "bad_description"
+    NOT_CONFIRMED = "not_confirmed"
     SENSOR_UNKNOWN = "sensor_unknown"
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"

@@ -68,6 +68,14 @@ Change = Callable[[Details], Details]
 """Makes new details of those that there are. It may raise a `Refusal`."""
 
 
+class Removed(NamedTuple):
+    """What a step of removing a sensor has removed."""
+
+    readings: int
+    done: bool
+    """Whether nothing is left of it."""
+
+
 class Sensor(msgspec.Struct, gc=False, frozen=True):
     """A sensor with everything that is known of it."""
 

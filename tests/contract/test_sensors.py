@@ -9,10 +9,25 @@ import pytest
 from msgspec.structs import replace
 
 from sensorflow.errors import Reason, Refusal, StorageUnavailable
-from sensorflow.readings import Reading
-from sensorflow.sensors import Change, Counts, Description, Details, Latest, Place, Sensor, State
+from sensorflow.history.follower import Follower
+from sensorflow.history.ledger import Ledger
+from sensorflow.metrics.by_sensor import BySensor
+from sensorflow.readings import Reading, Stored
+from sensorflow.sensors import (
+    Change,
+    Counts,
+    Description,
+    Details,
+    Latest,
+    Place,
+    Removed,
+    Sensor,
+    State,
+)
 from sensorflow.storage.base import Storage
 from sensorflow.storage.postgres.storage import PostgresStorage
+from sensorflow.storage.removal import KNOWN, TIERS
+from sensorflow.storage.sqlite import SqliteStorage
 from tests.contract.conftest import TERMINATED, Database
 from tests.helpers import NOON, device_reading, server_reading
 
@@ -308,3 +323,82 @@ async def test_no_change_is_lost_among_others(sensors: Storage) -> None:
 
     await asyncio.gather(*(sensors.describe("a", adding(f"m{n}")) for n in range(5)))
     assert len((await known(sensors, "a")).details.measurements) == 5
+
+
+async def follow_all(storage: Storage) -> None:
+    follower = Follower(storage, Ledger(storage, BySensor()))
+    while await follower.turn():
+        pass
+
+
+async def rows_about(storage: Storage, number: int) -> int:
+    """How many rows of any table are about a sensor."""
+    assert isinstance(storage, SqliteStorage | PostgresStorage)
+    tables = [*(f"rollups_{tier}" for tier in TIERS), *KNOWN]
+    counts = [
+        await storage.rows(f"SELECT count(*) FROM {table} WHERE sensor = {number}")
+        for table in (*tables, "readings")
+    ]
+    return sum(int(row[0]) for (row,) in counts)
+
+
+async def test_a_sensor_goes_step_by_step_with_all_that_is_known_of_it(sensors: Storage) -> None:
+    await sensors.append([device_reading("ab"[n % 5 == 0], n * 3600, co2=n) for n in range(10)])
+    await count(sensors, {"a": {"duplicate": 1}})
+    await sensors.describe("a", lambda _: Details("A"))
+    await follow_all(sensors)
+    old, other = (await known(sensors, "a")).number, (await known(sensors, "b")).number
+    before = await rows_about(sensors, other)
+    steps = []
+    while (removed := await sensors.remove_some("a", 3)) is not None:
+        steps.append(removed)
+    assert steps[-1].done
+    assert not any(step.done for step in steps[:-1])
+    assert sum(step.readings for step in steps) == 8
+    assert all(step.readings <= 3 for step in steps)
+    assert await sensors.sensor("a") is None
+    assert await rows_about(sensors, old) == 0
+    assert await rows_about(sensors, other) == before > 0
+    # What it sends now is that of a new sensor, not a duplicate either.
+    (stored,) = await sensors.append([device_reading("a", 3600, co2=1)])
+    assert isinstance(stored, Stored)
+    assert stored.reading.id == 11
+    again = await known(sensors, "a")
+    assert (again.number != old, again.state, again.outcomes) == (True, None, {})
+    assert again.details == Details()
+    assert [r.sensor_id for r in await sensors.after(0, 10)] == ["b", "b", "a"]
+
+
+async def test_nothing_is_written_of_a_sensor_that_was_removed_meanwhile(sensors: Storage) -> None:
+    await sensors.append([server_reading("a"), server_reading("b")])
+    a, b = [(await known(sensors, name)).number for name in "ab"]
+    cursor = await sensors.lead()
+    assert cursor is not None
+    page = await sensors.gathered(cursor, 10)
+    assert await sensors.remove_some("a", 10) == Removed(1, done=True)
+    assert await sensors.follow(page, page.sums)
+    assert await sensors.states([a, b]) == {b: page.sums[b]}
+    assert await rows_about(sensors, a) == 0
+    await follow_all(sensors)
+    assert await rows_about(sensors, a) == 0
+
+
+async def test_a_sensor_that_keeps_sending_can_be_removed(sensors: Storage) -> None:
+    await sensors.append([server_reading("a") for _ in range(250)])
+    sent = 250
+
+    async def remove() -> int:
+        removed = 0
+        while (step := await sensors.remove_some("a", 100)) is not None and not step.done:
+            removed += step.readings
+        return removed + (step.readings if step else 0)
+
+    removal = asyncio.create_task(remove())
+    while not removal.done():
+        outcomes = await sensors.append([server_reading("a")])
+        assert isinstance(outcomes[0], Stored)
+        sent += 1
+    left = await sensors.after(0, 10_000)
+    assert len(left) + await removal == sent
+    if left:
+        assert {r.sensor_id for r in left} == {"a"}

@@ -11,8 +11,10 @@ import pytest
 from sensorflow.errors import StorageUnavailable
 from sensorflow.history import follower, ledger
 from sensorflow.storage.sqlite import SqliteStorage
+from sensorflow.web import changes
 from sensorflow.web.sensors import SensorInfo, SensorList
 from tests.integration.conftest import Running
+from tests.integration.test_live import receive
 from tests.integration.test_readings import at, post
 from tests.servers import ADMIN_KEY, INGEST_KEY, READ_KEY
 
@@ -307,3 +309,43 @@ async def test_only_the_admin_key_changes(app: Running) -> None:
     assert (response.status_code, response.json()["reason"]) == (404, "sensor_unknown")
     response = await patch(app, "line-1", {}, **{"Content-Type": "text/plain"})
     assert response.status_code == 415
+
+
+async def delete(app: Running, sensor_id: str, confirm: str, **headers: str) -> httpx2.Response:
+    return await app.http.delete(
+        f"/api/sensors/{quote(sensor_id, safe='')}?confirm={quote(confirm, safe='')}",
+        headers={"X-API-Key": ADMIN_KEY, **headers},
+    )
+
+
+async def test_a_sensor_is_removed_with_its_readings_and_may_come_again(
+    app: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(changes, "STEP", 2)
+    name = "a/b ü"
+    await post(app, [{**at(n), "sensor_id": name} for n in range(5)] + [at(1)])
+    await received(app, name, 5)
+    async with app.watch(f"?api-key={READ_KEY}&since=5") as socket:
+        assert (await receive(socket))["id"] == 6
+        response = await delete(app, name, name)
+        assert (response.status_code, response.json()) == (200, {"sensor_id": name, "readings": 5})
+        assert [s["sensor_id"] for s in (await listed(app))["sensors"]] == ["line-1"]
+        readings = (await app.http.get("/api/readings", headers=READ)).json()["readings"]
+        assert [reading["id"] for reading in readings] == [6]
+        assert (await post(app, {**at(1), "sensor_id": name}))[0] == 201
+        assert (await receive(socket))["id"] == 7
+    told = await received(app, name, 1)
+    assert (told["counts"]["received"], told["last_id"]) == (1, 7)
+
+
+async def test_removing_needs_the_admin_key_and_the_name(app: Running) -> None:
+    await post(app, at(1))
+    for confirm in ("", "line-2"):
+        response = await delete(app, "line-1", confirm)
+        assert (response.status_code, response.json()["reason"]) == (422, "not_confirmed")
+    for key in (INGEST_KEY, READ_KEY):
+        response = await delete(app, "line-1", "line-1", **{"X-API-Key": key})
+        assert response.status_code == 403
+    assert (await ask(app, "line-1"))["sensor_id"] == "line-1"
+    response = await delete(app, "nobody", "nobody")
+    assert (response.status_code, response.json()["reason"]) == (404, "sensor_unknown")

@@ -30,6 +30,13 @@ class KeyName(StrEnum):
     ADMIN_KEY = "ADMIN_KEY"
 
 
+class ExportFormat(StrEnum):
+    """How readings are written."""
+
+    CSV = "csv"
+    NDJSON = "ndjson"
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         print(f"sensorflow {__version__}")
@@ -59,6 +66,14 @@ ApiKey = Annotated[
     typer.Option(
         envvar="API_KEY",
         help="The server's API_KEY; else that of .env in the working folder.",
+        show_default=False,
+    ),
+]
+ReadKey = Annotated[
+    str | None,
+    typer.Option(
+        envvar="API_KEY_WS",
+        help="The server's API_KEY_WS; else that of .env in the working folder.",
         show_default=False,
     ),
 ]
@@ -186,14 +201,7 @@ def watch(
         typer.Option(help="Only this sensor; may be given again.", show_default=False),
     ] = None,
     url: Url = "http://127.0.0.1:8000",
-    api_key: Annotated[
-        str | None,
-        typer.Option(
-            envvar="API_KEY_WS",
-            help="The server's API_KEY_WS; else that of .env in the working folder.",
-            show_default=False,
-        ),
-    ] = None,
+    api_key: ReadKey = None,
     since: Annotated[
         int | None,
         typer.Option(
@@ -208,6 +216,56 @@ def watch(
     from sensorflow.cli.watch import watch as run
 
     raise typer.Exit(run(url=url, api_key=api_key, sensors=sensor or (), since=since))
+
+
+@app.command()
+def export(
+    file: Annotated[
+        Path | None,
+        typer.Argument(help="The file to write; left out: standard output.", show_default=False),
+    ] = None,
+    sensor: Annotated[
+        list[str] | None,
+        typer.Option(help="Only this sensor; may be given again.", show_default=False),
+    ] = None,
+    measurement: Annotated[
+        list[str] | None,
+        typer.Option(help="Only this measurement; may be given again.", show_default=False),
+    ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(help="Recorded from then on, such as -7d.", show_default=False),
+    ] = None,
+    end: Annotated[
+        str | None, typer.Option(help="Recorded before then.", show_default=False)
+    ] = None,
+    after: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=2**63 - 1,
+            help="In the order of ids, those after this one; 0: all.",
+            show_default=False,
+        ),
+    ] = None,
+    form: Annotated[
+        ExportFormat | None,
+        typer.Option(
+            "--format", help="Else what the file's name ends with; else csv.", show_default=False
+        ),
+    ] = None,
+    url: Url = "http://127.0.0.1:8000",
+    api_key: ReadKey = None,
+) -> None:
+    """Write the stored readings of a running server into a file, newest first."""
+    from sensorflow.cli.export import export as run
+
+    given = [("start", start), ("end", end), ("after", None if after is None else str(after))]
+    parameters = [("sensor_id", name) for name in sensor or ()]
+    parameters += [("measurement", name) for name in measurement or ()]
+    parameters += [(name, value) for name, value in given if value is not None]
+    code = run(file, url=url, api_key=api_key, parameters=parameters, chosen=form)
+    raise typer.Exit(code)
 
 
 @app.command()

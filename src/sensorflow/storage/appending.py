@@ -57,6 +57,10 @@ class Appender:
         row = cursor.execute("SELECT seq FROM sqlite_sequence WHERE name = 'readings'").fetchone()
         self.last_id = row[0] if row else 0
 
+    def forget(self, sensor_id: str) -> None:
+        """Know nothing of a sensor that was removed."""
+        self._sensors.pop(sensor_id, None)
+
     def append(self, cursor: sqlite3.Cursor, readings: Sequence[Reading]) -> list[Outcome]:
         """As `storage.base.Storage.append` promises; raises the driver's errors otherwise."""
         try:

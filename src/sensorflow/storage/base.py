@@ -7,7 +7,18 @@ from uuid import UUID
 
 from sensorflow.disk import Tier
 from sensorflow.readings import Outcome, Reading
-from sensorflow.sensors import Change, Counts, Page, Place, Sensor, Slice, State, Summary, Wanted
+from sensorflow.sensors import (
+    Change,
+    Counts,
+    Page,
+    Place,
+    Removed,
+    Sensor,
+    Slice,
+    State,
+    Summary,
+    Wanted,
+)
 
 
 class Storage(Protocol):
@@ -118,6 +129,13 @@ class Storage(Protocol):
         """Write what `change` makes of the sensor's details; False where it is not known.
 
         No other change comes in between. What `change` raises is raised, and nothing is written.
+        """
+
+    async def remove_some(self, sensor_id: str, limit: int) -> Removed | None:
+        """Remove up to `limit` of the sensor's readings, and of each tier of its rollups.
+
+        With the last of them goes everything that is known of it. None where it is not known. What
+        it sends afterwards is that of a new sensor; until then all that it sends is removed too.
         """
 
     async def complete_from(self) -> Mapping[Tier, datetime | None]:

@@ -20,13 +20,25 @@ from sqlalchemy.exc import DBAPIError
 from sensorflow.disk import Tier
 from sensorflow.errors import StorageUnavailable
 from sensorflow.readings import Clock, Outcome, Reading
-from sensorflow.sensors import Change, Counts, Page, Place, Sensor, Slice, State, Summary, Wanted
+from sensorflow.sensors import (
+    Change,
+    Counts,
+    Page,
+    Place,
+    Removed,
+    Sensor,
+    Slice,
+    State,
+    Summary,
+    Wanted,
+)
 from sensorflow.storage import history, rollups, series
 from sensorflow.storage import sensors as of_sensors
 from sensorflow.storage.appending import SENSORS_KEPT, Appender
 from sensorflow.storage.folder import FILE_NAME, lock_data_dir
 from sensorflow.storage.ids import skip_sqlite_ids
 from sensorflow.storage.migrations import upgrade
+from sensorflow.storage.removal import remove_some
 from sensorflow.storage.rows import (
     AT_TIMES,
     LATEST,
@@ -168,6 +180,9 @@ class SqliteStorage:
             self._writer, self._transaction, of_sensors.write_details, sensor_id, change
         )
 
+    async def remove_some(self, sensor_id: str, limit: int) -> Removed | None:
+        return await self._run(self._writer, self._remove_some, sensor_id, limit)
+
     async def complete_from(self) -> Mapping[Tier, datetime | None]:
         rows = await self._run(self._reader, self._rows, series.TIERS, ())
         return {Tier(name): at and moment(at) for name, at in rows}
@@ -272,6 +287,12 @@ class SqliteStorage:
             ((others,),) = self._rows(rollups.OTHERS, window)
             rollups.summed(page, self._rows(rollups.KNOWN, window), others)
         return page
+
+    def _remove_some(self, sensor_id: str, limit: int) -> Removed | None:
+        removed = self._transaction(remove_some, sensor_id, limit)
+        if removed is not None and removed.done:
+            self._appender.forget(sensor_id)
+        return removed
 
     def _transaction(
         self, write: Callable[[sqlite3.Cursor, *Arguments], T], *arguments: *Arguments

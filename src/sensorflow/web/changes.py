@@ -1,21 +1,30 @@
-"""`PATCH /api/sensors/{sensor_id}`: what people say of sensors, changed with the admin key."""
+"""`PATCH` and `DELETE /api/sensors/{sensor_id}`: what the admin key changes of sensors."""
 
+import asyncio
 import unicodedata
 from collections.abc import Mapping
-from typing import Any, Final, Protocol
+from typing import Annotated, Any, Final, Protocol
 
-from fastapi import Depends, FastAPI, Request, Response
+import msgspec
+from fastapi import Depends, FastAPI, Query, Request, Response
 from msgspec.structs import replace
+from pydantic import BaseModel
 
 from sensorflow.errors import Reason, Refusal
 from sensorflow.ingest.formats import check_name, decode_object, shown
 from sensorflow.keys.keyring import Scope
 from sensorflow.readings import check_sensor_id
-from sensorflow.sensors import Change, Description, Details
+from sensorflow.sensors import Change, Description, Details, Removed
 from sensorflow.web.gate import Gate
 from sensorflow.web.ingest import Disconnected, media_type, read_body
 from sensorflow.web.schemas import KEY_IN_HEADER, refusals
 from sensorflow.web.sensors import KnowsSensors, asked, unknown
+
+STEP: Final = 2_000
+"""Readings that are removed in one transaction: some 20 ms, for which a batch may wait."""
+
+PAUSE: Final = 0.01
+"""Seconds between two such steps, for everybody else."""
 
 MAX_BODY: Final = 65_536
 """Bytes of a change."""
@@ -40,6 +49,15 @@ class ManagesSensors(KnowsSensors, Protocol):
     """The storage, as all routes of sensors need it; `storage.base.Storage` states the promise."""
 
     async def describe(self, sensor_id: str, change: Change) -> bool: ...
+
+    async def remove_some(self, sensor_id: str, limit: int) -> Removed | None: ...
+
+
+class SensorRemoved(BaseModel):
+    """What was removed."""
+
+    sensor_id: str
+    readings: int
 
 
 def _schema_of(longest: int) -> dict[str, Any]:
@@ -104,6 +122,40 @@ def add_changes(app: FastAPI, gate: Gate, storage: ManagesSensors) -> None:
         if not await asked(storage.describe(sensor_id, change)):
             raise unknown()
         return Response(status_code=204)
+
+    @app.delete(
+        "/api/sensors/{sensor_id:path}",
+        tags=["sensors"],
+        summary="Remove a sensor with all its readings",
+        description="Goes on though the client leaves. What a stop of the server leaves is removed "
+        "when it is asked for again.",
+        response_model=SensorRemoved,
+        dependencies=[Depends(require_admin)],
+        responses=refusals("404", "422", "503"),
+        openapi_extra={"security": KEY_IN_HEADER},
+    )
+    async def delete(
+        sensor_id: str,
+        confirm: Annotated[str, Query(description="The sensor_id once more.")] = "",
+    ) -> Response:
+        if confirm != check_sensor_id(sensor_id):
+            raise Refusal(
+                Reason.NOT_CONFIRMED,
+                "This removes the sensor with all its readings; send ?confirm= with its sensor_id.",
+                field="confirm",
+            )
+        readings = 0
+        removed = await asked(storage.remove_some(sensor_id, STEP))
+        if removed is None:
+            raise unknown()
+        while removed is not None:
+            readings += removed.readings
+            if removed.done:
+                break
+            await asyncio.sleep(PAUSE)
+            removed = await asked(storage.remove_some(sensor_id, STEP))
+        told = {"sensor_id": sensor_id, "readings": readings}
+        return Response(msgspec.json.encode(told), media_type="application/json")
 
 
 def _too_large() -> Refusal:

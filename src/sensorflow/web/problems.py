@@ -38,6 +38,7 @@ _STATUS: Final = {
     Reason.TOO_MANY_POINTS: (422, "Too many points"),
     Reason.HISTORY_BEHIND: (503, "History behind"),
     Reason.BAD_DESCRIPTION: (422, "Bad description"),
+    Reason.NOT_CONFIRMED: (422, "Not confirmed"),
     Reason.SENSOR_UNKNOWN: (404, "Sensor unknown"),
     Reason.NOT_FOUND: (404, "Not found"),
     Reason.METHOD_NOT_ALLOWED: (405, "Method not allowed"),

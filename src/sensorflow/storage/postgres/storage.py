@@ -16,9 +16,20 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sensorflow.disk import Tier
 from sensorflow.errors import StorageUnavailable
 from sensorflow.readings import Clock, Outcome, Reading
-from sensorflow.sensors import Change, Counts, Page, Place, Sensor, Slice, State, Summary, Wanted
+from sensorflow.sensors import (
+    Change,
+    Counts,
+    Page,
+    Place,
+    Removed,
+    Sensor,
+    Slice,
+    State,
+    Summary,
+    Wanted,
+)
 from sensorflow.storage.migrations import HEAD
-from sensorflow.storage.postgres import changes, history, series
+from sensorflow.storage.postgres import changes, history, removal, series
 from sensorflow.storage.postgres import sensors as of_sensors
 from sensorflow.storage.postgres.connection import connect, limited, parse, translated
 from sensorflow.storage.postgres.restored import skip_ids
@@ -183,6 +194,9 @@ class PostgresStorage:
 
     async def describe(self, sensor_id: str, change: Change) -> bool:
         return await changes.describe(self.address, sensor_id, change)
+
+    async def remove_some(self, sensor_id: str, limit: int) -> Removed | None:
+        return await removal.remove_some(self.address, sensor_id, limit)
 
     async def complete_from(self) -> Mapping[Tier, datetime | None]:
         return {Tier(name): at for name, at in await self.rows(TIERS)}
