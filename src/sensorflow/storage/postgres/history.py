@@ -8,13 +8,11 @@ from sensorflow.storage.postgres.rows import SELECT_OF, SELECT_READINGS
 
 Query = tuple[str, tuple[object, ...]]
 
-# Each sensor has a LIMIT of its own. What is known of the full partitions keeps the look to those
-# that can hold such times: the sub-selects are answered before the partitions are opened.
+# Each sensor has a LIMIT of its own. An id of which something is computed is for no index: the
+# planner would else go through the primary key, over the readings of all sensors, for each of them.
 _BEFORE: Final = (
     "FROM sensors s CROSS JOIN LATERAL (SELECT * FROM readings WHERE sensor = s.id"
-    " AND recorded_at >= $1 AND recorded_at <= $2 AND (recorded_at < $2 OR id < $3) AND id <= $4"
-    " AND id >= (SELECT min(lower) FROM partitions WHERE newest IS NULL OR newest >= $1)"
-    " AND id < (SELECT max(upper) FROM partitions WHERE oldest IS NULL OR oldest <= $2)"
+    " AND recorded_at >= $1 AND recorded_at <= $2 AND (recorded_at < $2 OR id + 0 < $3) AND id + 0 <= $4"
     " ORDER BY recorded_at DESC, id DESC LIMIT $5) AS r "
 )
 _NEWEST_FIRST: Final = "ORDER BY r.recorded_at DESC, r.id DESC LIMIT $5"
