@@ -12,7 +12,8 @@ Query = tuple[str, tuple[object, ...]]
 # planner would else go through the primary key, over the readings of all sensors, for each of them.
 _BEFORE: Final = (
     "FROM sensors s CROSS JOIN LATERAL (SELECT * FROM readings WHERE sensor = s.id"
-    " AND recorded_at >= $1 AND recorded_at <= $2 AND (recorded_at < $2 OR id + 0 < $3) AND id + 0 <= $4"
+    " AND recorded_at >= $1 AND recorded_at <= $2 AND (recorded_at < $2 OR id + 0 < $3)"
+    " AND id + 0 <= $4"
     " ORDER BY recorded_at DESC, id DESC LIMIT $5) AS r "
 )
 _NEWEST_FIRST: Final = "ORDER BY r.recorded_at DESC, r.id DESC LIMIT $5"
