@@ -9,7 +9,21 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Final
 
-from benchmarks import following, hotspots, p1, p2, p3, p4, p5, p6, p7, p8, report, resources
+from benchmarks import (
+    export,
+    following,
+    hotspots,
+    p1,
+    p2,
+    p3,
+    p4,
+    p5,
+    p6,
+    p7,
+    p8,
+    report,
+    resources,
+)
 from benchmarks.server import BenchmarkError, MissingTool, tool
 
 FIGURES: Final[dict[str, Callable[[argparse.Namespace], list[report.Row]]]] = {
@@ -19,6 +33,7 @@ FIGURES: Final[dict[str, Callable[[argparse.Namespace], list[report.Row]]]] = {
     "P4": lambda options: p4.measure(options.database, options.seconds, options.rounds),
     "P5": lambda options: p5.measure(options.database, options.seconds, options.rounds),
     "P6": lambda options: p6.measure(options.database),
+    "EXPORT": lambda options: export.measure(options.database, options.rounds),
     "FOLLOWER": lambda options: following.measure(
         options.database, options.seconds, options.rounds
     ),
@@ -33,6 +48,7 @@ BY_NAME: Final = {
     "P2": ": 1,000 readings a request",
     "P7": ": disk",
     "P6": ": history",
+    "EXPORT": ": export",
     "FOLLOWER": ": the follower",
 }
 """Measured only where they are named, for they take minutes; each has a section of its own."""

@@ -111,7 +111,7 @@ def _filled(database: str, history: History, problems: list[str]) -> Iterator[Fi
     with scratch() as folder, DATABASES[database](folder) as made:
         # Makes the tables.
         with sensorflow(folder, problems, made.variables) as program:
-            _wait(program)
+            wait(program)
         if database == "sqlite":
             history.fill_sqlite(folder)
         else:
@@ -123,7 +123,7 @@ def _filled(database: str, history: History, problems: list[str]) -> Iterator[Fi
             history.fill_influxdb(peer)
             if made.rows() != history.readings or peer.count("value", "temperature") != made.rows():
                 problems.append("not every reading is in both databases")
-            _wait(program)
+            wait(program)
             own = [psutil.Process(pid) for pid in (program.pid, peer.running.pid)]
             yield Filled(history, program, peer, [*own, *made.processes()])
 
@@ -193,7 +193,8 @@ def _series(program: Running, sensor: str, start: datetime, end: datetime) -> di
         return answer
 
 
-def _wait(program: Running) -> None:
+def wait(program: Running) -> None:
+    """Return when it is ready."""
     deadline = time.monotonic() + 30
     while True:
         try:
