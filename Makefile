@@ -13,7 +13,7 @@ run: .venv/installed $(PAGE)  ## set everything up, then serve
 test: .venv/installed $(PAGE)  ## set everything up, then every test
 	$(BIN)/python hatch_build.py test
 	# More processes than most machines have processors to spare: the tests wait more than they work.
-	$(BIN)/pytest --numprocesses 4 --dist loadgroup
+	$(BIN)/pytest --numprocesses 4 --no-loadscope-reorder
 
 test-long: .venv/installed $(PAGE)  ## the fault and fuzz tests in full counts
 	$(BIN)/pytest -m long --long -s

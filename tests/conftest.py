@@ -3,12 +3,42 @@
 import os
 import resource
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 HERE = Path(__file__).parent
 KINDS = ("deploy", "system", "contract", "integration", "unit")
 """The folders, those whose tests take longest first."""
+
+TOGETHER = {
+    "tests/deploy/test_documented.py": "containers",
+    "tests/deploy/test_image.py": "containers",
+    "tests/deploy/test_lan.py": "containers",
+} | {
+    path: path
+    for path in (
+        "tests/deploy/test_certificates.py",
+        "tests/system/test_nginx.py",
+        "tests/system/test_server.py",
+        "tests/system/test_watch.py",
+        "tests/system/test_export.py",
+        "tests/contract/test_grafana.py",
+    )
+}
+"""Files whose tests share what takes long to make: one process runs all of a group, in order."""
+
+
+class Together(LoadScopeScheduling):  # type: ignore[misc]
+    """Hands out test by test, but for those groups. The marks of xdist are none to this pytest."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return TOGETHER.get(nodeid.partition("::")[0], nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:
+    return Together(config, log)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

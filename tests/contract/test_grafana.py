@@ -22,8 +22,6 @@ from sensorflow.storage.postgres.storage import PostgresStorage
 from tests.postgres import PASSWORD, VERSIONS, Postgres, shared
 from tests.weather import as_reading, weather
 
-pytestmark = pytest.mark.xdist_group("grafana")
-
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy/grafana"
 KNOWN = ("temperature", "humidity", "pressure")

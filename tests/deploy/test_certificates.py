@@ -25,8 +25,6 @@ from tests.nginx import (
 from tests.proxied import write_site
 from tests.servers import INGEST_KEY, READ_KEY, Server, serving
 
-pytestmark = pytest.mark.xdist_group("certificates")
-
 SUBSCRIBERS = 200
 PAUSE = 0.1
 """Seconds between two readings."""

@@ -41,7 +41,6 @@ def test_what_the_page_says_of_systemd_and_nginx_leads_to_https() -> None:
 
 @pytest.mark.deploy
 @pytest.mark.timeout(1500)
-@pytest.mark.xdist_group("containers")
 def test_what_the_page_says_of_docker_leads_to_servers_that_store(
     engine: Engine, images: Images, tmp_path: Path
 ) -> None:

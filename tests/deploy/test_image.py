@@ -27,7 +27,6 @@ from tests.servers import ADMIN_KEY, INGEST_KEY, PROGRAM, READ_KEY
 pytestmark = [
     pytest.mark.deploy,
     pytest.mark.timeout(1500),
-    pytest.mark.xdist_group("containers"),
 ]
 
 WEATHER = Path(__file__).parents[1] / "data/nyc-weather-2013.csv.gz"

@@ -17,7 +17,6 @@ from tests.servers import INGEST_KEY, READ_KEY
 pytestmark = [
     pytest.mark.deploy,
     pytest.mark.timeout(1500),
-    pytest.mark.xdist_group("containers"),
 ]
 
 FILE = "docker-compose.lan.yml"

@@ -16,8 +16,6 @@ from tests.nginx import DOMAIN, fields, no_secret_in, request, status
 from tests.proxied import KINDS, Site, site
 from tests.servers import INGEST_KEY, READ_KEY
 
-pytestmark = pytest.mark.xdist_group("nginx")
-
 BODY = '{"temperature": 1, "humidity": 2, "pressure": 3, "sensor_id": "kitchen"}'
 KEY = {"X-API-Key": INGEST_KEY}
 INGEST = "/api/temperature_reading"

@@ -31,12 +31,9 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def steady(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One for the tests that leave it as it is; each of them is of the group."""
+    """One for the tests that leave it as it is."""
     with serving(tmp_path_factory.mktemp("steady")) as server:
         yield server
-
-
-steadily = pytest.mark.xdist_group("steady server")
 
 
 def post(server: Server, body: object) -> bytes:
@@ -49,7 +46,6 @@ def reading(n: int) -> dict[str, object]:
     return {"temperature": n, "humidity": 50, "pressure": 1000, "sensor_id": "s"}
 
 
-@steadily
 @pytest.mark.parametrize(
     ("request_bytes", "status"),
     [
@@ -68,7 +64,6 @@ def test_garbage_on_the_wire_harms_nobody(
     assert send_pico(steady).startswith(b"HTTP/1.1 201 ")
 
 
-@steadily
 def test_a_request_that_never_ends_is_answered_and_closed(steady: Server) -> None:
     started = time.monotonic()
     head = f"POST /api/temperature_reading HTTP/1.1\r\nHost: x\r\nX-API-Key: {INGEST_KEY}\r\n"
@@ -151,7 +146,6 @@ def test_a_subscriber_that_takes_nothing_does_not_hold_up_the_end(server: Server
     stuck.close()
 
 
-@steadily
 def test_a_second_server_on_the_same_data_is_refused_in_one_line(steady: Server) -> None:
     environment = {**steady.environment(), "PORT": str(free_port())}
     second = subprocess.run(
@@ -163,7 +157,6 @@ def test_a_second_server_on_the_same_data_is_refused_in_one_line(steady: Server)
     assert send_pico(steady).startswith(b"HTTP/1.1 201 ")
 
 
-@steadily
 def test_a_port_in_use_is_refused_in_one_line(steady: Server, tmp_path: Path) -> None:
     environment = {**steady.environment(), "DATA_DIR": str(tmp_path / "other")}
     second = subprocess.run(
@@ -252,7 +245,6 @@ def test_no_key_reaches_any_log(tmp_path: Path, log_format: str) -> None:
             assert key not in said
 
 
-@steadily
 def test_nothing_is_logged_per_reading(steady: Server) -> None:
     post(steady, reading(0))
     before = steady.log.read_text()
@@ -316,7 +308,6 @@ def test_a_database_that_cannot_be_used_stops_the_start_with_one_line(
     assert "the database cannot be used" in lines[0]
 
 
-@steadily
 def test_what_anybody_may_send_fills_no_log(steady: Server) -> None:
     before = steady.log.read_text()
     http(steady.port, "GARBAGE")
@@ -375,7 +366,6 @@ OFFER = (
 )
 
 
-@steadily
 @pytest.mark.parametrize("step", [1, 50, 10_000])
 def test_an_offer_of_http_2_is_declined_and_the_body_read(steady: Server, step: int) -> None:
     body = json.dumps(reading(1)).encode()
@@ -398,7 +388,6 @@ def test_an_offer_of_http_2_is_declined_and_the_body_read(steady: Server, step: 
     assert steady.log.read_text().count("upgrade") == 0
 
 
-@steadily
 def test_curl_that_would_rather_speak_http_2_is_answered(steady: Server) -> None:
     command = [require("curl", "curl"), "--silent", "--http2", "--data", json.dumps(reading(1))]
     command += ["-H", f"X-API-Key: {INGEST_KEY}", "-H", "Content-Type: application/json"]
@@ -407,7 +396,6 @@ def test_curl_that_would_rather_speak_http_2_is_answered(steady: Server) -> None
     assert told.endswith("}201 1.1")
 
 
-@steadily
 @pytest.mark.parametrize("field", [b"x: y\r\n", b"x: " + b"y" * 60_000 + b"\r\n", b"y" * 60_000])
 def test_endless_trailers_are_cut_off(steady: Server, field: bytes) -> None:
     with socket.create_connection(("127.0.0.1", steady.port), timeout=60) as connection:
@@ -422,7 +410,6 @@ def test_endless_trailers_are_cut_off(steady: Server, field: bytes) -> None:
     assert send_pico(steady).startswith(b"HTTP/1.1 201 ")
 
 
-@steadily
 def test_rubbish_after_a_whole_request_does_not_take_its_receipt(steady: Server) -> None:
     body = PICO_BODY.encode()
     with socket.create_connection(("127.0.0.1", steady.port), timeout=60) as connection:
@@ -485,7 +472,6 @@ def test_readyz_knows_a_database_that_cannot_be_written(server: Server) -> None:
     assert post(server, reading(1)).startswith(b"HTTP/1.1 201 ")
 
 
-@steadily
 def test_cookies_of_other_programs_do_not_end_the_session(steady: Server) -> None:
     signed_in = http(steady.port, "POST /api/session", headers={"X-API-Key": READ_KEY})
     token = re.search(rb"sensorflow_session=([^;]+)", signed_in)

@@ -20,8 +20,6 @@ from tests.helpers import eventually
 from tests.ports import free_port
 from tests.servers import INGEST_KEY, PROGRAM, READ_KEY, Server, serving
 
-pytestmark = pytest.mark.xdist_group("watch")
-
 PATIENCE = 60
 
 Start = Callable[..., "subprocess.Popen[bytes]"]
