@@ -1,0 +1,131 @@
+import type { Texts } from "./texts";
+
+export const en: Texts = {
+  languageName: "English",
+  languageShort: "EN",
+  skipToContent: "Skip to the readings",
+  connection: {
+    connecting: "Connecting",
+    live: "Live",
+    reconnecting: "Reconnecting",
+    offline: "Offline",
+  },
+  trouble: {
+    tooMany:
+      "The server already has as many open pages as it allows for this key (MAX_WS_CONNECTIONS_PER_KEY). Close another page; this one tries again every half minute.",
+    restarting: "The server is restarting. The page comes back by itself.",
+    tooSlow: "This page took no readings for a while. It connects again and catches up.",
+    refused: (reason) => `The server closed the connection: ${reason}`,
+  },
+  header: {
+    settings: "Settings",
+    language: "Language",
+    theme: "Theme",
+    themes: { auto: "Automatic", light: "Light", dark: "Dark" },
+    docs: "API",
+    signOut: "Sign out",
+  },
+  sensors: (count, shown) => `${shown} ${count === 1 ? "sensor" : "sensors"}`,
+  perSecond: (rate) => `${rate} readings/s`,
+  provisional: {
+    waiting: (count, shown) =>
+      `${shown} ${count === 1 ? "reading waits" : "readings wait"} for the database`,
+    began: "New readings wait for the database.",
+    ended: "No more readings are known to wait for the database.",
+    mark: "Waiting",
+    hint: "The newest reading is safe on the server and waits for its database.",
+  },
+  waiting: {
+    title: "Looking for readings…",
+    unreachable: "The server does not answer. Trying again…",
+  },
+  signIn: {
+    title: "Sign in",
+    lead: "Enter the read key to see the live readings.",
+    key: "Read key",
+    submit: "Show the readings",
+    busy: "Checking…",
+    help: "The read key was printed when the server first started. If you chose your own, it is API_KEY_WS in the server’s .env file.",
+    helpLink: "The start-up message also has a link that signs you in.",
+  },
+  faults: {
+    empty: "Enter the read key first.",
+    wrongKey: "The server does not know this key. Check for missing characters and try again.",
+    notTheReadKey:
+      "This key is known, but it is not the read key. Use the one called API_KEY_WS, not API_KEY or ADMIN_KEY.",
+    tooManyTries: (seconds) =>
+      seconds === null
+        ? "Too many wrong keys from this address. Wait a little, then try again."
+        : `Too many wrong keys from this address. Try again in ${seconds} s.`,
+    unreachable: "The server does not answer. Check that it is running and try again.",
+    ended: "The session has ended. Sign in again to go on.",
+    unexpected: (status) => `The server answered with an unexpected status (${status}).`,
+  },
+  empty: {
+    title: "Ready for the first reading",
+    lead: "Nothing has arrived yet. Send a reading and it appears here at once, no reload needed.",
+    example: "Example command",
+    key: "Put your ingest key in place of YOUR_API_KEY. It was printed at the server’s first start, or set as API_KEY in .env.",
+    copy: "Copy",
+    copied: "Copied",
+    copyByHand: "Selected: press Ctrl+C",
+  },
+  board: {
+    title: "Live readings",
+    search: "Find a sensor",
+    noMatch: (search) => `No sensor matches “${search}”.`,
+    more: (shown, matched) => `Showing ${shown} of ${matched} sensors. Search to see the others.`,
+    allMeasurements: (count) => `Show all ${count} measurements`,
+    fewerMeasurements: "Show fewer measurements",
+    stale: "Silent",
+    longSilent: "Not heard for more than a day",
+  },
+  history: {
+    range: "Time shown",
+    ranges: {
+      "1h": "Last hour",
+      "24h": "Last 24 hours",
+      "7d": "Last 7 days",
+      "30d": "Last 30 days",
+    },
+    loading: "Loading the history…",
+    late: "The history could not be loaded. Trying again…",
+    none: {
+      "1h": "No readings in the last hour",
+      "24h": "No readings in the last 24 hours",
+      "7d": "No readings in the last 7 days",
+      "30d": "No readings in the last 30 days",
+    },
+    csv: (sensor, range) => `Readings of ${sensor} as a CSV file: ${range.toLowerCase()}`,
+  },
+  measurements: {
+    temperature: "Temperature",
+    humidity: "Humidity",
+    pressure: "Pressure",
+    battery: "Battery",
+    concentration: "Concentration",
+    current: "Current",
+    dew_point: "Dew point",
+    distance: "Distance",
+    energy: "Energy",
+    flow: "Flow",
+    level: "Level",
+    light: "Light",
+    moisture: "Moisture",
+    noise: "Noise",
+    power: "Power",
+    speed: "Speed",
+    voltage: "Voltage",
+    weight: "Weight",
+  },
+  chart: {
+    label: (name, latest, low, high) => `${name}: now ${latest}, between ${low} and ${high}`,
+  },
+  ago: {
+    now: "just now",
+    seconds: (amount) => `${amount} s ago`,
+    minutes: (amount) => `${amount} min ago`,
+    hours: (amount) => `${amount} h ago`,
+    days: (amount) => `${amount} d ago`,
+  },
+};
