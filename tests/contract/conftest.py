@@ -8,7 +8,7 @@ import pytest
 
 from sensorflow.storage.base import Storage
 from sensorflow.storage.engine import open_storage
-from sensorflow.storage.postgres import connection, sensors, session
+from sensorflow.storage.postgres import connection, readers, sensors, session
 from sensorflow.storage.postgres import storage as storage_module
 from sensorflow.storage.postgres.storage import PostgresStorage
 from tests.postgres import VERSIONS, Postgres, shared
@@ -44,7 +44,8 @@ def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(connection._SESSION, name, "60000")
     monkeypatch.setattr(connection, "CONNECT_TIMEOUT", 60.0)
     monkeypatch.setattr(session, "APPEND_TIMEOUT", 60.0)
-    monkeypatch.setattr(storage_module, "READ_TIMEOUT", 60.0)
+    for module in (readers, storage_module):
+        monkeypatch.setattr(module, "READ_TIMEOUT", 60.0)
     monkeypatch.setattr(sensors, "TIMEOUT", 60.0)
 
 

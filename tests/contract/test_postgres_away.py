@@ -12,8 +12,9 @@ from sensorflow.errors import BatchRefused, StorageUnavailable
 from sensorflow.readings import Duplicate, Stored
 from sensorflow.storage.postgres import session, upkeep
 from sensorflow.storage.postgres.connection import connect
+from sensorflow.storage.postgres.readers import READERS
 from sensorflow.storage.postgres.session import COPY_FROM, Session
-from sensorflow.storage.postgres.storage import READERS, PostgresStorage
+from sensorflow.storage.postgres.storage import PostgresStorage
 from tests.contract.conftest import SESSIONS, TERMINATED, WAITING, Database
 from tests.helpers import device_reading, eventually, promised, server_reading
 from tests.postgres import ROLE, Postgres

@@ -1,17 +1,11 @@
 """PostgreSQL as the storage: one session writes, a small pool reads."""
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID, uuid4
-from weakref import WeakSet
 
 import structlog
-from sqlalchemy import event
-from sqlalchemy.exc import DisconnectionError
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from sensorflow.disk import Tier
 from sensorflow.errors import StorageUnavailable
@@ -32,6 +26,7 @@ from sensorflow.storage.migrations import HEAD
 from sensorflow.storage.postgres import changes, history, removal, series
 from sensorflow.storage.postgres import sensors as of_sensors
 from sensorflow.storage.postgres.connection import connect, limited, parse, translated
+from sensorflow.storage.postgres.readers import READ_TIMEOUT, Readers
 from sensorflow.storage.postgres.restored import skip_ids
 from sensorflow.storage.postgres.rows import (
     SELECT_AT_TIMES,
@@ -42,12 +37,6 @@ from sensorflow.storage.postgres.rows import (
 from sensorflow.storage.postgres.schema import UNFINISHED, upgrade_schema
 from sensorflow.storage.postgres.session import Connection, Session
 from sensorflow.storage.series import TIERS
-
-READ_TIMEOUT: Final = 2.0
-"""Seconds for one read, and for a session that it may need first."""
-
-READERS: Final = 4
-"""Sessions that read at the same time."""
 
 ENDED: Final = "the database has ended the session"
 
@@ -64,17 +53,7 @@ class PostgresStorage:
         self.address = parse(url)
         self.announcer = uuid4().hex[:16]
         """Names this process in the notices of its commits."""
-        self._engine = create_async_engine(
-            "postgresql+asyncpg://",
-            async_creator=lambda: connect(self.address),
-            pool_size=READERS,
-            max_overflow=0,
-            pool_timeout=READ_TIMEOUT,
-            isolation_level="AUTOCOMMIT",
-        )
-        event.listen(self._engine.sync_engine, "connect", self._keep)
-        event.listen(self._engine.sync_engine, "checkout", _refuse_ended)
-        self._readers: WeakSet[Connection] = WeakSet()
+        self._readers = Readers(self.address)
         self._session: Session | None = None
         self._following: of_sensors.FollowingSession | None = None
         self._warned = False
@@ -165,9 +144,8 @@ class PostgresStorage:
         return await self._select(SELECT_AT_TIMES, (names, moments, Clock.SERVER))
 
     async def oldest(self) -> int:
-        async with self._reading() as connection:
-            found = await connection.exec_driver_sql("SELECT min(lower) FROM partitions")
-            return int(found.scalar() or 1)
+        ((lowest,),) = await self.rows("SELECT min(lower) FROM partitions")
+        return int(lowest or 1)
 
     async def lead(self) -> int | None:
         return await (await self._follower()).lead()
@@ -216,8 +194,7 @@ class PostgresStorage:
     async def ping(self) -> None:
         if self._session is None:
             raise StorageUnavailable("the database is not connected")
-        async with self._reading() as connection:
-            await connection.exec_driver_sql("SELECT 1")
+        await self.rows("SELECT 1")
 
     async def skip_ids(self) -> int:
         return await skip_ids(self.address)
@@ -226,13 +203,7 @@ class PostgresStorage:
         self._drop()
         if self._following is not None:
             self._following.end()
-        # Not asked to end: a server that hangs would not answer.
-        for reader in self._readers:
-            reader.terminate()
-        await self._engine.dispose()
-
-    def _keep(self, connection: Any, _record: object) -> None:
-        self._readers.add(connection.driver_connection)
+        await self._readers.close()
 
     def _drop(self) -> None:
         session, self._session = self._session, None
@@ -260,8 +231,7 @@ class PostgresStorage:
 
     async def rows(self, query: str, parameters: Sequence[object] = ()) -> Sequence[Sequence[Any]]:
         """Read what a query finds."""
-        async with self._reading() as connection:
-            return (await connection.exec_driver_sql(query, tuple(parameters))).fetchall()
+        return await self._readers.rows(query, parameters)
 
     async def _follower(self) -> of_sensors.FollowingSession:
         """A session that works, as far as anybody knows; another one does not lead yet."""
@@ -275,18 +245,6 @@ class PostgresStorage:
             raise StorageUnavailable(ENDED)
         return self._following
 
-    @asynccontextmanager
-    async def _reading(self) -> AsyncIterator[AsyncConnection]:
-        with translated():
-            async with asyncio.timeout(READ_TIMEOUT):
-                connection = await self._engine.connect()
-            try:
-                raw: Any = (await connection.get_raw_connection()).driver_connection
-                with limited(raw, READ_TIMEOUT):
-                    yield connection
-            finally:
-                await connection.close()
-
 
 async def _revision(connection: Connection) -> str | None:
     """The newest migration that was applied; None in an empty database."""
@@ -294,12 +252,3 @@ async def _revision(connection: Connection) -> str | None:
         return None
     found: str | None = await connection.fetchval("SELECT version_num FROM alembic_version")
     return found
-
-
-def _refuse_ended(connection: Any, _record: Any, _proxy: Any) -> None:
-    """Have the pool open another session for one that has ended since it was used.
-
-    SQLAlchemy's own look, a query, would wait without a bound for a server that hangs.
-    """
-    if connection.driver_connection.is_closed():
-        raise DisconnectionError
