@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
@@ -28,6 +29,12 @@ def storage(any_storage: Storage) -> Storage:
 
 async def everything(storage: Storage) -> list[Reading]:
     return await storage.after(0, 100_000)
+
+
+async def run(storage: Storage, sql: str) -> tuple[Any, ...]:
+    """The statement on SQLite's writing connection; the first row, if there is one."""
+    assert isinstance(storage, SqliteStorage)
+    return await storage.in_transaction(lambda cursor: cursor.execute(sql).fetchone() or ())
 
 
 async def test_append_gives_ascending_ids_in_the_order_given(storage: Storage) -> None:
@@ -180,8 +187,8 @@ async def test_every_commit_is_flushed_to_disk(tmp_path: Path) -> None:
     storage = SqliteStorage(tmp_path)
     await storage.start()
     try:
-        assert storage._writing.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
-        assert storage._writing.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert await run(storage, "PRAGMA synchronous") == (2,)  # FULL
+        assert await run(storage, "PRAGMA journal_mode") == ("wal",)
     finally:
         await storage.close()
 
@@ -271,13 +278,13 @@ async def test_a_full_disk_is_unavailable_and_recovers(tmp_path: Path) -> None:
     try:
         await storage.append([device_reading(seconds=1)])
         # SQLite's own limit of pages gives the error that a full disk gives.
-        pages = storage._writing.execute("PRAGMA page_count").fetchone()[0]  # type: ignore[attr-defined]
-        storage._writing.execute(f"PRAGMA max_page_count = {pages}")  # type: ignore[attr-defined]
+        pages = (await run(storage, "PRAGMA page_count"))[0]
+        await run(storage, f"PRAGMA max_page_count = {pages}")
         big = [device_reading(f"{n:0128}", seconds=2) for n in range(2000)]
         with pytest.raises(StorageUnavailable, match="full"):
             await storage.append(big)
         assert len(await everything(storage)) == 1
-        storage._writing.execute("PRAGMA max_page_count = 1000000")  # type: ignore[attr-defined]
+        await run(storage, "PRAGMA max_page_count = 1000000")
         outcomes = await storage.append(big)
         assert all(isinstance(outcome, Stored) for outcome in outcomes)
     finally:
@@ -401,8 +408,7 @@ async def test_what_was_removed_is_known(storage: Storage) -> None:
         await connection.close()
         assert await storage.oldest() == 1_000_001
     else:
-        assert isinstance(storage, SqliteStorage)
-        storage._writing.execute("DELETE FROM readings WHERE id <= 2")
+        await run(storage, "DELETE FROM readings WHERE id <= 2")
         assert await storage.oldest() == 3
-        storage._writing.execute("DELETE FROM readings")
+        await run(storage, "DELETE FROM readings")
         assert await storage.oldest() == 4
