@@ -17,8 +17,9 @@ from sensorflow.readings import check_sensor_id
 from sensorflow.sensors import Change, Description, Details, Removed
 from sensorflow.web.gate import Gate
 from sensorflow.web.ingest import Disconnected, media_type, read_body
+from sensorflow.web.routes import asked
 from sensorflow.web.schemas import KEY_IN_HEADER, refusals
-from sensorflow.web.sensors import KnowsSensors, asked, unknown
+from sensorflow.web.sensors import KnowsSensors, unknown
 
 STEP: Final = 2_000
 """Readings that are removed in one transaction: some 20 ms, for which a batch may wait."""

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 import msgspec
 import structlog
 
-from sensorflow.errors import Reason, Refusal, StorageUnavailable
+from sensorflow.errors import Refusal, StorageUnavailable
 from sensorflow.history.raw import PAGE, Cursor, Gap, History, Page
 from sensorflow.metrics import Metrics
 from sensorflow.readings import Reading
@@ -18,6 +18,7 @@ from sensorflow.web import asgi
 from sensorflow.web.asked import Asked, Format, asked_of
 from sensorflow.web.forms import MAX_COLUMNS, Encode, Form, Lines, Table, columns_of
 from sensorflow.web.gate import Gate
+from sensorflow.web.routes import away
 from sensorflow.web.sinks import until_disconnect
 
 SLICE: Final = 200
@@ -28,8 +29,6 @@ LOOKS: Final = 50
 
 SEND_TIMEOUT: Final = 30.0
 """Seconds in which a client may take nothing of a stream; then it is cut off."""
-
-RETRY_AFTER: Final = 5
 
 CURSOR_HEADER: Final = b"sensorflow-cursor"
 """The response's header with the cursor that the stream began at."""
@@ -72,12 +71,7 @@ class HistoryEndpoint:
         except Refusal as refusal:
             await asgi.refuse(scope, send, self._metrics, refusal)
         except StorageUnavailable as error:
-            away = Refusal(
-                Reason.STORAGE_UNAVAILABLE,
-                f"The database does not answer ({error}); ask again in a moment.",
-                retry_after=RETRY_AFTER,
-            )
-            await asgi.refuse(scope, send, self._metrics, away)
+            await asgi.refuse(scope, send, self._metrics, away(error))
 
     async def _answer(
         self, scope: asgi.Scope, send: asgi.Send, asked: Asked, pages: AsyncIterator[Page]

@@ -3,31 +3,27 @@
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error
-from collections.abc import Awaitable
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Final, Protocol, TypeVar
+from typing import Annotated, Any, Final, Protocol
 
 import msgspec
-from fastapi import Depends, FastAPI, Query, Request, Response
+from fastapi import Depends, FastAPI, Query, Response
 from pydantic import BaseModel, Field
 
-from sensorflow.errors import Reason, Refusal, StorageUnavailable
+from sensorflow.errors import Reason, Refusal
 from sensorflow.readings import MAX_SENSOR_ID_LENGTH, check_sensor_id
 from sensorflow.sensors import DUPLICATE, SPOOLED, Place, Sensor
 from sensorflow.web.gate import Gate
+from sensorflow.web.routes import asked, reader
 from sensorflow.web.schemas import KEY_IN_HEADER, refusals
 
 MAX_LISTED: Final = 1_000
 """Sensors of one answer."""
 
-RETRY_AFTER: Final = 5
-
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _NOT_REFUSED: Final = frozenset((DUPLICATE, SPOOLED, Reason.CONFLICT.value))
 _PLACE: Final = re.compile(r"([0-9]{1,17})-([0-9]{1,18})")
-
-T = TypeVar("T")
 
 
 class KnowsSensors(Protocol):
@@ -91,15 +87,12 @@ class SensorList(BaseModel):
 def add_sensors(app: FastAPI, gate: Gate, storage: KnowsSensors) -> None:
     """Add both routes, for who may read."""
 
-    async def require_reader(request: Request) -> None:
-        gate.require_reader(request.scope, dict(request.scope["headers"]), url_key=False)
-
     @app.get(
         "/api/sensors",
         tags=["sensors"],
         summary="All sensors, last heard first",
         response_model=SensorList,
-        dependencies=[Depends(require_reader)],
+        dependencies=[Depends(reader(gate))],
         responses=refusals("400", "422", "503"),
         openapi_extra={"security": KEY_IN_HEADER},
     )
@@ -132,7 +125,7 @@ def add_sensors(app: FastAPI, gate: Gate, storage: KnowsSensors) -> None:
         tags=["sensors"],
         summary="One sensor",
         response_model=SensorInfo,
-        dependencies=[Depends(require_reader)],
+        dependencies=[Depends(reader(gate))],
         responses=refusals("404", "422", "503"),
         openapi_extra={"security": KEY_IN_HEADER},
     )
@@ -141,18 +134,6 @@ def add_sensors(app: FastAPI, gate: Gate, storage: KnowsSensors) -> None:
         if found is None:
             raise unknown()
         return Response(msgspec.json.encode(_told(found)), media_type="application/json")
-
-
-async def asked(answer: Awaitable[T]) -> T:
-    """The storage's answer, or a `Refusal` where it is away."""
-    try:
-        return await answer
-    except StorageUnavailable as error:
-        raise Refusal(
-            Reason.STORAGE_UNAVAILABLE,
-            f"The database does not answer ({error}); ask again in a moment.",
-            retry_after=RETRY_AFTER,
-        ) from None
 
 
 def unknown() -> Refusal:

@@ -9,13 +9,14 @@ from fastapi import Depends, FastAPI, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from sensorflow.disk import Tier
-from sensorflow.errors import Reason, Refusal, StorageUnavailable
+from sensorflow.errors import Reason, Refusal
 from sensorflow.history.buckets import Bucket, parse_bucket
 from sensorflow.history.ranges import parse_range
 from sensorflow.history.series import MAX_POINTS, Answer, Question, SeriesReader
 from sensorflow.readings import MAX_MEASUREMENTS, check_sensor_id
 from sensorflow.web.admission import MAX_SENSORS
 from sensorflow.web.gate import Gate
+from sensorflow.web.routes import asked, reader
 from sensorflow.web.schemas import KEY_IN_HEADER, refusals
 
 LEAST_POINTS: Final = 10
@@ -24,8 +25,6 @@ POINTS: Final = 500
 
 SPAN: Final = timedelta(days=1)
 """Of a range that has no start."""
-
-RETRY_AFTER: Final = 5
 
 
 class OneSeries(BaseModel):
@@ -51,18 +50,15 @@ class SeriesAnswer(BaseModel):
     series: list[OneSeries]
 
 
-def add_series(app: FastAPI, gate: Gate, reader: SeriesReader) -> None:
+def add_series(app: FastAPI, gate: Gate, series_reader: SeriesReader) -> None:
     """Add the route, for who may read."""
-
-    async def require_reader(request: Request) -> None:
-        gate.require_reader(request.scope, dict(request.scope["headers"]), url_key=False)
 
     @app.get(
         "/api/series",
         tags=["history"],
         summary="Average, minimum, maximum and count in buckets of time",
         response_model=SeriesAnswer,
-        dependencies=[Depends(require_reader)],
+        dependencies=[Depends(reader(gate))],
         responses=refusals("400", "422", "503")
         | {"304": {"description": "As `If-None-Match` says, nothing has changed."}},
         openapi_extra={"security": KEY_IN_HEADER},
@@ -101,14 +97,7 @@ def add_series(app: FastAPI, gate: Gate, reader: SeriesReader) -> None:
             until,
             _bucket(bucket, points),
         )
-        try:
-            answer = await reader.read(question, now)
-        except StorageUnavailable as error:
-            raise Refusal(
-                Reason.STORAGE_UNAVAILABLE,
-                f"The database does not answer ({error}); ask again in a moment.",
-                retry_after=RETRY_AFTER,
-            ) from None
+        answer = await asked(series_reader.read(question, now))
         return _respond(request, answer, now)
 
 

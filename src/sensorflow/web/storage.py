@@ -5,21 +5,18 @@ from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
 import msgspec
-from fastapi import Depends, FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Response
 from pydantic import BaseModel, Field
 
 from sensorflow.amounts import FOREVER, told_time
 from sensorflow.disk import Drop, Fill, Held, Size, Tier, Why
-from sensorflow.errors import Reason, Refusal, StorageUnavailable
 from sensorflow.history.retention import Policy, growth, reached
 from sensorflow.web.gate import Gate
-from sensorflow.web.problems import MEDIA_TYPE
-from sensorflow.web.schemas import ref
+from sensorflow.web.routes import asked, reader
+from sensorflow.web.schemas import KEY_IN_HEADER, refusals
 
 MAX_DROPS: Final = 20
 """Drops of one answer."""
-
-RETRY_AFTER: Final = 5
 
 
 class KnowsDisk(Protocol):
@@ -91,39 +88,18 @@ Tell = Callable[[], Awaitable[dict[str, Any]]]
 def add_storage(app: FastAPI, gate: Gate, tell: Tell) -> None:
     """Add the route, for who may read."""
 
-    async def require_reader(request: Request) -> None:
-        gate.require_reader(request.scope, dict(request.scope["headers"]), url_key=False)
-
     @app.get(
         "/api/storage",
         tags=["operation"],
         summary="The room that is taken, and what was dropped",
         response_model=StorageInfo,
-        dependencies=[Depends(require_reader)],
-        responses={
-            status: {"description": text, **ref("Problem", MEDIA_TYPE)}
-            for status, text in _SAID.items()
-        },
-        openapi_extra={"security": [{"ApiKey": []}, {"Bearer": []}]},
+        dependencies=[Depends(reader(gate))],
+        responses=refusals("503"),
+        openapi_extra={"security": KEY_IN_HEADER},
     )
     async def storage() -> Response:
-        try:
-            told = await tell()
-        except StorageUnavailable as error:
-            raise Refusal(
-                Reason.STORAGE_UNAVAILABLE,
-                f"The database does not answer ({error}); ask again in a moment.",
-                retry_after=RETRY_AFTER,
-            ) from None
+        told = await asked(tell())
         return Response(msgspec.json.encode(told), media_type="application/json")
-
-
-_SAID: Final[dict[int | str, str]] = {
-    "401": "The key is missing or wrong.",
-    "403": "The key is known, but not for reading; or a session of another origin.",
-    "429": "Too many wrong keys came from this address.",
-    "503": "The database is away; ask again after Retry-After seconds.",
-}
 
 
 async def tell_storage(disk: KnowsDisk, policy: Policy) -> dict[str, Any]:
