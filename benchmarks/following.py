@@ -6,28 +6,21 @@ the load lasts, and has two seconds after it; what is left then falls into the o
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable
 from itertools import count
-from pathlib import Path
 from typing import Final
 
 from benchmarks.databases import DATABASES, Database
-from benchmarks.report import Row, compact, milliseconds, spread
+from benchmarks.report import Row
 from benchmarks.server import (
-    API_KEY,
-    API_KEY_WS,
     HERE,
-    HOST,
     Running,
     first_accepted,
-    free_port,
     scratch,
     sensorflow,
-    started,
     tool,
 )
-from benchmarks.wrk import Load, load
+from benchmarks.wrk import Load, Peer, compared, load
 
 CONNECTIONS: Final = 64
 BATCH_CONNECTIONS: Final = 4
@@ -35,6 +28,7 @@ READINGS: Final = 1_000
 FIRST: Final = 1_700_000_000
 MORE: Final = 1_000_000
 """Seconds between the starts of two loads, so that no time comes twice."""
+UNFOLLOWED: Final = (sys.executable, str(HERE / "peers" / "unfollowed.py"))
 GOAL: Final = "0.85 × without it"
 
 Post = Callable[[Running, int], Load]
@@ -68,7 +62,7 @@ def _row(name: str, post: Post, readings: int, database: str, seconds: int, roun
         make(folder) as made,
         make(other) as made_beside,
         sensorflow(folder, problems, made.variables) as followed,
-        _unfollowed(other, problems, made_beside.variables) as alone,
+        sensorflow(other, problems, made_beside.variables, UNFOLLOWED) as alone,
     ):
         pairs = ((followed, made), (alone, made_beside))
         for program, _ in pairs:
@@ -82,17 +76,14 @@ def _row(name: str, post: Post, readings: int, database: str, seconds: int, roun
                 problems += [one.errors] if one.errors else []
                 if _rows(stored) - before < one.accepted * readings:
                     problems.append(f"{one.accepted} requests accepted, too few rows")
-    ours, beside = seen[followed.port], seen[alone.port]
-    return Row(
-        name=f"{name}, with the follower",
-        ours=f"{compact([one.rate * readings for one in ours])} readings/s",
-        beside=f"without it {compact([one.rate * readings for one in beside])} readings/s",
-        ratio=spread([one.rate / other.rate for one, other in zip(ours, beside, strict=True)]),
-        latency=f"{milliseconds([one.p50 for one in ours], [one.p99 for one in ours])}"
-        f" (without {milliseconds([x.p50 for x in beside], [x.p99 for x in beside])})",
+    return compared(
+        f"{name}, with the follower",
+        seen[followed.port],
+        Peer("without it", " readings/s", seen[alone.port]),
         goal=GOAL,
         checked="rows = answers, no errors",
         problems=problems,
+        readings=readings,
     )
 
 
@@ -100,22 +91,3 @@ def _rows(database: Database) -> int:
     """How many there are, once nothing is under way any more, and the follower has come near."""
     time.sleep(2)
     return database.rows()
-
-
-@contextmanager
-def _unfollowed(
-    folder: Path, problems: list[str], variables: Mapping[str, str]
-) -> Iterator[Running]:
-    port = free_port()
-    command = [sys.executable, str(HERE / "peers" / "unfollowed.py"), "serve"]
-    environment = {
-        "HOST": HOST,
-        "PORT": str(port),
-        "DATA_DIR": str(folder),
-        "API_KEY": API_KEY,
-        "API_KEY_WS": API_KEY_WS,
-        "LOG_FORMAT": "json",
-        **variables,
-    }
-    with started(command, port, folder, environment, problems) as running:
-        yield running

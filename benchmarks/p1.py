@@ -17,7 +17,7 @@ from typing import Final
 
 from benchmarks.databases import DATABASES, Database
 from benchmarks.influx import influxdb
-from benchmarks.report import Row, compact, milliseconds, spread
+from benchmarks.report import Row
 from benchmarks.server import (
     Running,
     empty_app,
@@ -28,7 +28,7 @@ from benchmarks.server import (
     stored_rows,
     tool,
 )
-from benchmarks.wrk import Load, load
+from benchmarks.wrk import Load, Peer, compared, load
 
 CONNECTIONS: Final = {"sqlite": (64, 16), "postgresql": (64, 16, 256)}
 WARM_UP: Final = 1
@@ -67,13 +67,10 @@ def _beside_empty(
                 wrk, program, _on(wrk, empty), database, connections, seconds, rounds, problems
             )
     problems += [f"empty app: {one.errors}" for one in limit if one.errors]
-    return Row(
-        name=f"P1 one reading a request, {connections} connections",
-        ours=f"{compact([one.rate for one in ours])} readings/s",
-        beside=f"empty app {compact([x.rate for x in limit])}/s",
-        ratio=spread([one.rate / other.rate for one, other in zip(ours, limit, strict=True)]),
-        latency=f"{milliseconds([one.p50 for one in ours], [one.p99 for one in ours])}"
-        f" (empty app {milliseconds([x.p50 for x in limit], [x.p99 for x in limit])})",
+    return compared(
+        f"P1 one reading a request, {connections} connections",
+        ours,
+        Peer("empty app", "/s", limit),
         goal=GOAL,
         checked="rows = answers, no errors",
         problems=problems,
@@ -93,13 +90,10 @@ def _beside_one_commit(
         ours, theirs = _alternate(
             wrk, program, _on(wrk, usual), database, connections, seconds, rounds, problems
         )
-    return Row(
-        name=f"P1 beside one row, one commit, {connections} connections",
-        ours=f"{compact([one.rate for one in ours])} readings/s",
-        beside=f"FastAPI and ORM {compact([x.rate for x in theirs])} readings/s",
-        ratio=spread([one.rate / other.rate for one, other in zip(ours, theirs, strict=True)]),
-        latency=f"{milliseconds([one.p50 for one in ours], [one.p99 for one in ours])}"
-        f" (beside {milliseconds([x.p50 for x in theirs], [x.p99 for x in theirs])})",
+    return compared(
+        f"P1 beside one row, one commit, {connections} connections",
+        ours,
+        Peer("FastAPI and ORM", " readings/s", theirs),
         goal=GOAL_ONE_COMMIT,
         checked="rows = answers, no errors of ours",
         problems=problems,
@@ -127,13 +121,10 @@ def _beside_influxdb(wrk: str, folder: Path, database: Database, seconds: int, r
             wrk, program, load_peer, database, connections, seconds, rounds, problems
         )
     problems += [f"InfluxDB: {one.errors}" for one in theirs if one.errors]
-    return Row(
-        name=f"P1 beside InfluxDB 1.6, one point a request, {connections} connections",
-        ours=f"{compact([one.rate for one in ours])} readings/s",
-        beside=f"InfluxDB {compact([x.rate for x in theirs])} points/s",
-        ratio=spread([one.rate / other.rate for one, other in zip(ours, theirs, strict=True)]),
-        latency=f"{milliseconds([one.p50 for one in ours], [one.p99 for one in ours])}"
-        f" (InfluxDB {milliseconds([x.p50 for x in theirs], [x.p99 for x in theirs])})",
+    return compared(
+        f"P1 beside InfluxDB 1.6, one point a request, {connections} connections",
+        ours,
+        Peer("InfluxDB", " points/s", theirs),
         goal=GOAL_INFLUXDB,
         checked="rows = answers, points = answers, no errors",
         problems=problems,

@@ -73,11 +73,15 @@ def scratch() -> Iterator[Path]:
 
 @contextmanager
 def sensorflow(
-    folder: Path, problems: list[str], variables: Mapping[str, str]
+    folder: Path,
+    problems: list[str],
+    variables: Mapping[str, str],
+    program: Sequence[str] | None = None,
 ) -> Iterator[Running]:
     """`sensorflow serve` with its DATA_DIR in `folder`, from a process's start to its end.
 
-    Whatever it logs as a warning or worse, and an exit code other than 0, is added to `problems`.
+    `program` takes the place of the installed one. Whatever it logs as a warning or worse, and an
+    exit code other than 0, is added to `problems`.
     """
     port = free_port()
     environment = {
@@ -90,10 +94,12 @@ def sensorflow(
         "LOG_FORMAT": "json",
         **variables,
     }
-    program = Path(sys.executable).parent / "sensorflow"
-    if not program.exists():
-        raise MissingTool(f"{program.name} is not installed beside this Python; run make bench")
-    with started([str(program), "serve"], port, folder, environment, problems) as running:
+    installed = Path(sys.executable).parent / "sensorflow"
+    if program is None and not installed.exists():
+        raise MissingTool(f"{installed.name} is not installed beside this Python; run make bench")
+    with started(
+        [*(program or [str(installed)]), "serve"], port, folder, environment, problems
+    ) as running:
         yield running
 
 

@@ -2,8 +2,10 @@
 
 import json
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from benchmarks.report import Row, compact, milliseconds, spread
 from benchmarks.server import API_KEY, HERE, HOST, BenchmarkError
 
 
@@ -59,3 +61,38 @@ def load(
     accepted = seen["requests"] - seen["status"]
     rate = accepted / (seen["duration"] / 1e6)
     return Load(accepted, rate, seen["p50"] / 1e3, seen["p99"] / 1e3, errors)
+
+
+@dataclass(frozen=True)
+class Peer:
+    """What stands beside the program."""
+
+    name: str
+    unit: str
+    """Of its rate."""
+    loads: Sequence[Load]
+
+
+def compared(
+    name: str,
+    ours: Sequence[Load],
+    peer: Peer,
+    *,
+    goal: str,
+    checked: str,
+    problems: Sequence[str],
+    readings: int = 1,
+) -> Row:
+    """The row of rounds in which the program and its peer took turns, `readings` a request."""
+    theirs = peer.loads
+    return Row(
+        name=name,
+        ours=f"{compact([one.rate * readings for one in ours])} readings/s",
+        beside=f"{peer.name} {compact([one.rate * readings for one in theirs])}{peer.unit}",
+        ratio=spread([one.rate / other.rate for one, other in zip(ours, theirs, strict=True)]),
+        latency=f"{milliseconds([one.p50 for one in ours], [one.p99 for one in ours])}"
+        f" ({peer.name} {milliseconds([x.p50 for x in theirs], [x.p99 for x in theirs])})",
+        goal=goal,
+        checked=checked,
+        problems=problems,
+    )

@@ -1,6 +1,6 @@
 -- wrk script: one point of InfluxDB's line protocol a request, with the values and the sensors of
--- single.lua. The server gives each point its time, in nanoseconds. The last line of the output is as
--- there.
+-- single.lua. The server gives each point its time, in nanoseconds.
+dofile(debug.getinfo(1, "S").source:match("^@(.*/)") .. "report.lua")
 local requests, n = {}, 0
 
 function init()
@@ -15,13 +15,4 @@ end
 function request()
   n = n % #requests + 1
   return requests[n]
-end
-
-function done(summary, latency, _)
-  local e = summary.errors
-  io.write(string.format(
-    '{"requests":%d,"duration":%d,"p50":%d,"p99":%d,"max":%d,'
-      .. '"status":%d,"connect":%d,"read":%d,"write":%d,"timeout":%d}\n',
-    summary.requests, summary.duration, latency:percentile(50), latency:percentile(99),
-    latency.max, e.status, e.connect, e.read, e.write, e.timeout))
 end

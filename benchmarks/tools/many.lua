@@ -1,6 +1,7 @@
 -- wrk script: 1,000 readings a request, 20 of each of 50 sensors, every one with a time of its own. Ten
 -- gateways send in turn, each for its own sensors. The whole seconds are counted on from START with
--- each request, the milliseconds are the place in it. FORM is json or lines (of InfluxDB's protocol). The last line of the output is as of single.lua.
+-- each request, the milliseconds are the place in it. FORM is json or lines (of InfluxDB's protocol).
+dofile(debug.getinfo(1, "S").source:match("^@(.*/)") .. "report.lua")
 local body, n = nil, tonumber(os.getenv("START"))
 
 function init()
@@ -30,13 +31,4 @@ end
 function request()
   n = n + 1
   return wrk.format("POST", nil, nil, (body:gsub("[@#]", { ["@"] = n, ["#"] = n % 10 })))
-end
-
-function done(summary, latency, _)
-  local e = summary.errors
-  io.write(string.format(
-    '{"requests":%d,"duration":%d,"p50":%d,"p99":%d,"max":%d,'
-      .. '"status":%d,"connect":%d,"read":%d,"write":%d,"timeout":%d}\n',
-    summary.requests, summary.duration, latency:percentile(50), latency:percentile(99),
-    latency.max, e.status, e.connect, e.read, e.write, e.timeout))
 end

@@ -1,6 +1,6 @@
 -- wrk script: one reading a request, from 50 sensors in turn. The key comes from API_KEY in the
 -- environment. Requests are formatted once, before the run: the generator shares the cores.
--- The last line of the output is one JSON object; times in microseconds.
+dofile(debug.getinfo(1, "S").source:match("^@(.*/)") .. "report.lua")
 local requests, n = {}, 0
 
 function init()
@@ -19,13 +19,4 @@ end
 function request()
   n = n % #requests + 1
   return requests[n]
-end
-
-function done(summary, latency, _)
-  local e = summary.errors
-  io.write(string.format(
-    '{"requests":%d,"duration":%d,"p50":%d,"p99":%d,"max":%d,'
-      .. '"status":%d,"connect":%d,"read":%d,"write":%d,"timeout":%d}\n',
-    summary.requests, summary.duration, latency:percentile(50), latency:percentile(99),
-    latency.max, e.status, e.connect, e.read, e.write, e.timeout))
 end
