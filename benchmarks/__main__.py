@@ -32,7 +32,7 @@ FIGURES: Final[dict[str, Callable[[argparse.Namespace], list[report.Row]]]] = {
     "P3": lambda options: p3.measure(options.database, options.seconds, options.rounds),
     "P4": lambda options: p4.measure(options.database, options.seconds, options.rounds),
     "P5": lambda options: p5.measure(options.database, options.seconds, options.rounds),
-    "P6": lambda options: p6.measure(options.database),
+    "P6": lambda options: p6.measure(options.database, options.millions or p6.SIZES),
     "EXPORT": lambda options: export.measure(options.database, options.rounds),
     "FOLLOWER": lambda options: following.measure(
         options.database, options.seconds, options.rounds
@@ -108,8 +108,9 @@ def _figures(options: argparse.Namespace) -> tuple[str, str, list[str]]:
         rows += FIGURES[figure](options)
     problems = list(dict.fromkeys(problem for row in rows for problem in row.problems))
     section = SECTIONS[options.database]
+    larger = f", {max(options.millions)} million" if options.millions else ""
     if len(options.only) == 1 and options.only[0] in BY_NAME:
-        section += BY_NAME[options.only[0]]
+        section += BY_NAME[options.only[0]] + larger
     elif set(options.only) <= set(LIVE):
         section += ": the live stream"
         if len(options.only) < len(LIVE):
@@ -151,6 +152,9 @@ def _options() -> argparse.Namespace:
         "--rounds", type=_positive, default=3, help="rounds of each but P7 and P8 (3)"
     )
     parser.add_argument(
+        "--millions", type=_sizes, help="P6: millions of readings, separated by commas (1,10)"
+    )
+    parser.add_argument(
         "--write",
         action="store_true",
         help="put the run into RESULTS.md, in its database's section",
@@ -168,6 +172,10 @@ def _named(text: str) -> list[str]:
                 f"{figure!r} is none of {', '.join(FIGURES)}, nor is it resources or profile alone"
             )
     return figures
+
+
+def _sizes(text: str) -> list[int]:
+    return [_positive(part) for part in text.split(",")]
 
 
 def _positive(text: str) -> int:
