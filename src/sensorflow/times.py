@@ -1,6 +1,7 @@
 """Moments as people and devices write them: RFC 3339, or Unix time told apart by magnitude."""
 
 import re
+from bisect import bisect_right
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -11,7 +12,11 @@ EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _COUNT: Final = re.compile(r"[0-9]{1,20}(?:\.[0-9]{1,20})?")
 
 # A count of seconds is of this century up to 1e11, the year 5138; and so on for the finer units.
-_UNITS: Final = ((1e11, 1.0), (1e14, 1e3), (1e17, 1e6), (1e20, 1e9))
+_BOUNDS: Final = (10**11, 10**14, 10**17, 10**20)
+_PER_SECOND: Final = (1, 10**3, 10**6, 10**9)
+
+_EXACT: Final = 2**32 * 10**6
+"""Microseconds below which a double of seconds is nearest to one whole microsecond: until 2106."""
 
 
 class NotATime(ValueError):
@@ -37,16 +42,17 @@ def from_text(text: str) -> datetime:
 
 def from_count(count: float) -> datetime:
     """The moment of a Unix time in s, ms, µs or ns, in whole microseconds. Raises `NotATime`."""
-    for bound, per_second in _UNITS:
-        if 0 <= count < bound:
-            # Whole microseconds first: a float has no room for the nanoseconds of today.
-            microseconds = (
-                count * 1_000_000 // int(per_second)
-                if type(count) is int
-                else round(count * (1e6 / per_second))
-            )
-            try:
-                return EPOCH + timedelta(0, 0, microseconds)
-            except OverflowError:
-                break
-    raise NotATime
+    unit = bisect_right(_BOUNDS, count)
+    if count < 0 or unit == len(_BOUNDS):
+        raise NotATime
+    # Whole microseconds first: a float has no room for the nanoseconds of today.
+    if type(count) is int:
+        microseconds = count * 1_000_000 // _PER_SECOND[unit]
+    else:
+        microseconds = round(count * (1e6 / _PER_SECOND[unit]))
+    if microseconds < _EXACT:
+        return datetime.fromtimestamp(microseconds / 1e6, UTC)
+    try:
+        return EPOCH + timedelta(0, 0, microseconds)
+    except OverflowError:
+        raise NotATime from None

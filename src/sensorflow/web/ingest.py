@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl
 
 from sensorflow.errors import Reason, Refusal
 from sensorflow.ingest import formats
+from sensorflow.ingest.plain import plain_reading
 from sensorflow.ingest.receipts import Receipt, Status
 from sensorflow.ingest.writer import Writer
 from sensorflow.keys.keyring import Scope
@@ -88,13 +89,13 @@ class IngestEndpoint(IngestRoute):
                 Reason.WRONG_CONTENT_ENCODING, "The body must not be compressed on this route."
             )
         body = await read_body(headers, receive, MAX_BODY, _too_large)
-        reading, ignored = formats.original_reading(
-            formats.decode_object(body),
-            datetime.now(UTC),
-            asgi.client_address(scope),
-            default_sensor(scope["query_string"]),
-        )
-        return await self.store_one(reading, ignored)
+        now, client_ip = datetime.now(UTC), asgi.client_address(scope)
+        sensor_id = default_sensor(scope["query_string"])
+        plain = plain_reading(body, now, client_ip, sensor_id, whole=True)
+        if plain is not None:
+            return await self.store_one(plain, 0)
+        fields = formats.decode_object(body)
+        return await self.store_one(*formats.original_reading(fields, now, client_ip, sensor_id))
 
 
 def _too_large() -> Refusal:

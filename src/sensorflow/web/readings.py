@@ -8,6 +8,7 @@ import msgspec
 
 from sensorflow.errors import Reason, Refusal
 from sensorflow.ingest import bodies, formats
+from sensorflow.ingest.plain import plain_reading
 from sensorflow.ingest.receipts import Answer, Receipt, Status
 from sensorflow.ingest.sensor_community import VALUES, Names, station_reading
 from sensorflow.ingest.writer import Writer
@@ -43,29 +44,34 @@ class ReadingsEndpoint(IngestRoute):
             )
         sensor_id = default_sensor(scope["query_string"])
         body = await read_unpacked(headers, receive)
-        found = await (bodies.ndjson_objects(body) if kind in NDJSON else bodies.json_objects(body))
+        as_lines = kind in NDJSON
+        parts = bodies.ndjson_parts(body) if as_lines else bodies.json_parts(body)
         now, client_ip = datetime.now(UTC), asgi.client_address(scope)
 
-        def reading_of(fields: Mapping[str, object]) -> tuple[Reading, int]:
+        def read(part: bytes | msgspec.Raw) -> tuple[Reading, int]:
+            reading = plain_reading(part, now, client_ip, sensor_id)
+            if reading is not None:
+                return reading, 0
+            fields = formats.decode_object(bytes(part))
             if VALUES in fields:
                 names = Names(_text(headers, b"x-sensor"), _text(headers, b"x-mac-id"), sensor_id)
                 return station_reading(fields, now, client_ip, names)
             return formats.reading_from_fields(fields, now, client_ip, sensor_id)
 
-        if isinstance(found, dict):
-            return await self.store_one(*reading_of(found))
-        if not found:
-            raise Refusal(Reason.WRONG_SHAPE, "The body holds no reading.")
-
-        def check(item: object) -> tuple[Reading, int] | Refusal:
-            if not isinstance(item, dict):
-                return item if isinstance(item, Refusal) else _NOT_AN_OBJECT
+        def check(part: bytes | msgspec.Raw) -> tuple[Reading, int] | Refusal:
             try:
-                return reading_of(item)
+                return read(part)
             except Refusal as refusal:
+                # An element that is no JSON is a fault of the whole array; a line is one by itself.
+                if refusal.reason is Reason.NOT_JSON and not as_lines:
+                    raise
                 return refusal
 
-        return await self._store(await bodies.in_slices(check, found))
+        if parts is None:
+            return await self.store_one(*read(body))
+        if not parts:
+            raise Refusal(Reason.WRONG_SHAPE, "The body holds no reading.")
+        return await self._store(await bodies.in_slices(check, parts))
 
     async def _store(self, checked: Sequence[tuple[Reading, int] | Refusal]) -> tuple[int, bytes]:
         """The response once all of them are safe or refused."""
@@ -152,6 +158,3 @@ def _told_of(index: int, answer: Answer) -> dict[str, Any]:
         return {"index": index, "reason": answer.status.value}
     told: dict[str, Any] = {"index": index, "reason": answer.reason.value, "detail": answer.detail}
     return told if answer.field is None else {**told, "field": answer.field}
-
-
-_NOT_AN_OBJECT: Final = Refusal(Reason.WRONG_SHAPE, "This is no JSON object with a reading.")

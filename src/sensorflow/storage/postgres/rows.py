@@ -1,6 +1,6 @@
 """PostgreSQL's rows: how a batch goes there, and how rows come back."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -50,7 +50,7 @@ class Batch:
         self.repeats = False
         """Whether two readings share a sensor and a device's time."""
         self._places: list[int] = []
-        times: set[tuple[int, datetime]] = set()
+        ordered = True
         for reading in readings:
             place = self.names.get(reading.sensor_id)
             if place is None:
@@ -65,9 +65,15 @@ class Batch:
                 elif time > newest:
                     self.newest[place] = time
                 else:
+                    ordered = False
                     self.oldest[place] = min(time, self.oldest[place])
-                    self.repeats = self.repeats or (place, time) in times
-                times.add((place, time))
+        if not ordered:
+            times = [
+                (place, reading.recorded_at)
+                for place, reading in zip(self._places, readings, strict=True)
+                if reading.clock is Clock.DEVICE
+            ]
+            self.repeats = len(set(times)) < len(times)
 
     def by_place(self, times: Mapping[int, datetime]) -> list[datetime | None]:
         """One value for each sensor; nothing at all where there is none."""
@@ -91,7 +97,7 @@ class Batch:
             _trimmed([r.client_ip for r in readings]),
         ]
 
-    def copied(self, first: int, sensors: Sequence[int]) -> bytes:
+    def copied(self, first: int, sensors: Sequence[int]) -> AsyncIterator[bytes]:
         """For COPY. `sensors` are the keys of `names`, in their order."""
         return copy_data(self._readings, [sensors[place - 1] for place in self._places], first)
 

@@ -1,6 +1,6 @@
 """The session that writes: one batch, one transaction, one round trip where that is enough."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final, TypeAlias
 from uuid import UUID
@@ -140,7 +140,7 @@ class Session:
             if first:
                 await self._connection.copy_to_table(
                     "readings",
-                    source=_whole(batch.copied(first, reserved["sensor_ids"])),
+                    source=batch.copied(first, reserved["sensor_ids"]),
                     columns=COLUMNS,
                     format="binary",
                 )
@@ -172,10 +172,6 @@ class Session:
             reading = from_row(row)
             found.setdefault((reading.sensor_id, reading.recorded_at), []).append(reading)
         return found
-
-
-async def _whole(data: bytes) -> AsyncIterator[bytes]:
-    yield data
 
 
 def _numbered(readings: Sequence[Reading], first: int) -> list[Outcome]:
