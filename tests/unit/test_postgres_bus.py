@@ -37,8 +37,9 @@ class Stream:
     async def after(self, cursor: int, limit: int) -> list[Reading]:
         if self.away:
             raise StorageUnavailable("away")
-        self.reads.append((cursor, limit))
         await asyncio.sleep(0)
+        # Now it is read: who waits for the read may commit what this one does not see.
+        self.reads.append((cursor, limit))
         return [reading(pk) for pk in self.rows if pk > cursor][:limit]
 
     def commit(self, first: int, last: int) -> CommittedBatch:
