@@ -15,10 +15,9 @@ from tests.system.conftest import Backend
 GONE, KEPT = 40_000, 1_000
 """Readings of the sensor that is removed, and of the one beside it."""
 
-LEFT = "SELECT count(*) FROM {table} t JOIN sensors s ON s.id = t.sensor WHERE s.sensor_id = '{id}'"
 TABLES = (
     *("readings", "rollups_minute", "rollups_hour", "rollups_day"),
-    *("sensor_states", "sensor_counts"),
+    *("sensor_states", "sensor_counts", "sensor_details"),
 )
 
 
@@ -43,8 +42,11 @@ def send(backend: Backend, sensor_id: str, number: int) -> None:
         assert (status, receipt["stored"]) == (201, len(readings))
 
 
-def left(backend: Backend, sensor_id: str, table: str = "readings") -> int:
-    ((number,),) = backend.rows(LEFT.format(table=table, id=sensor_id))
+def left(backend: Backend, sensor_id: str) -> int:
+    ((number,),) = backend.rows(
+        "SELECT count(*) FROM readings r JOIN sensors s ON s.id = r.sensor"
+        f" WHERE s.sensor_id = '{sensor_id}'"
+    )
     return int(number)
 
 
