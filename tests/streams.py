@@ -100,6 +100,14 @@ class Stream:
         self.catch_up.begin(self.subscriber(pipe, *sensors), since)
         return pipe
 
+    @property
+    def all_live(self) -> bool:
+        """Whether each subscriber is given a commit at once: none is still catching up.
+
+        Who has been given all there is goes live some turns of the loop later.
+        """
+        return not self.catch_up._tasks
+
 
 class Pipe:
     """A connection. While it is `slow` the peer takes only what `read` says."""
