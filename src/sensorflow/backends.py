@@ -12,7 +12,7 @@ from sensorflow.bus.memory import MemoryBus
 from sensorflow.bus.postgres import PostgresBus
 from sensorflow.disk import Tier
 from sensorflow.errors import StorageUnavailable
-from sensorflow.history.follower import EMBEDDED_PAGE, Follower
+from sensorflow.history.follower import EMBEDDED_PAGE, EMBEDDED_TURN, Follower
 from sensorflow.history.keeper import Keeper
 from sensorflow.history.ledger import Ledger
 from sensorflow.history.raw import History
@@ -64,7 +64,8 @@ def on_sqlite(settings: Settings, hub: Hub, encode: WireEncoder, metrics: Metric
     storage = SqliteStorage(settings.data_dir)
     bus = MemoryBus()
     writer = Writer(Committer(storage, bus, encode, metrics), metrics)
-    follower = Follower(storage, Ledger(storage, metrics.by_sensor), EMBEDDED_PAGE)
+    ledger = Ledger(storage, metrics.by_sensor)
+    follower = Follower(storage, ledger, EMBEDDED_PAGE, EMBEDDED_TURN)
     disk = SqliteDisk(storage, settings.data_dir)
     keeper = Keeper(disk, policy(settings), metrics)
 

@@ -186,18 +186,15 @@ async def test_pages_shrink_while_they_take_long_and_grow_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     storage = Storage([row(pk, 1, pk, pk, a=1.0) for pk in range(1, 5001)])
-    one = Follower(storage, Ledger(storage, BySensor()), page=400)
-    monkeypatch.setattr(follower, "TURN", -1.0)
+    one = Follower(storage, Ledger(storage, BySensor()), page=400, turn=0.2)
     cursors = [storage.cursor]
-    for _ in range(4):
-        assert await one.turn()
-        cursors.append(storage.cursor)
-    monkeypatch.setattr(follower, "TURN", 1e9)
-    for _ in range(4):
+    for page_takes in [0.21] * 4 + [0.06] + [0.04] * 4:
+        clock = iter((100.0, 100.0 + page_takes))
+        monkeypatch.setattr(follower, "monotonic", lambda clock=clock: next(clock))
         assert await one.turn()
         cursors.append(storage.cursor)
     pages = [until - after for after, until in pairwise(cursors)]
-    assert pages == [400, 200, 100, 100, 100, 200, 400, 400]
+    assert pages == [400, 200, 100, 100, 100, 100, 200, 400, 400]
 
 
 async def test_who_does_not_lead_follows_nothing() -> None:

@@ -29,8 +29,14 @@ FIRST_PAGE: Final = 1_000
 
 SMALLEST_PAGE: Final = 100
 
-TURN: Final = 0.1
-"""Seconds that a page may take, read and written; the next one is smaller where it took longer."""
+TURN: Final = 0.5
+"""Seconds that a page may take, read and written; the next one is smaller where it took longer.
+
+The larger a page, the more of its readings share a bucket, which is written once for all of them.
+"""
+
+EMBEDDED_TURN: Final = 0.1
+"""The same on SQLite, where ingest waits for the transaction."""
 
 POLL_INTERVAL: Final = 1.0
 """Seconds between two looks for more, once the end of the stream is reached."""
@@ -62,10 +68,13 @@ class Followed(Protocol):
 class Follower:
     """The background task. It also has the ledger written down, on every worker."""
 
-    def __init__(self, storage: Followed, ledger: Ledger, page: int = PAGE) -> None:
+    def __init__(
+        self, storage: Followed, ledger: Ledger, page: int = PAGE, turn: float = TURN
+    ) -> None:
         self._storage = storage
         self._ledger = ledger
         self._most = page
+        self._turn = turn
         self._page = min(page, FIRST_PAGE)
         self._states: dict[int, State] = {}
         """As they are written at the cursor."""
@@ -136,9 +145,9 @@ class Follower:
 
     def _resize(self, took: float) -> None:
         """What a page costs depends on how many buckets its readings fall into."""
-        if took > TURN:
+        if took > self._turn:
             self._page = max(self._page // 2, min(SMALLEST_PAGE, self._most))
-        elif took < TURN / 4:
+        elif took < self._turn / 4:
             self._page = min(self._page * 2, self._most)
 
     async def _know(self, sensors: Set[int]) -> None:

@@ -64,7 +64,7 @@ def _others(which: str) -> str:
     return f"""(
     SELECT sensor, recorded_at, id, key, value::double precision AS number
     FROM readings CROSS JOIN LATERAL jsonb_each_text(extra)
-    WHERE {which}
+    WHERE extra IS NOT NULL AND {which}
 )"""
 
 
