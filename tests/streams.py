@@ -12,7 +12,7 @@ from sensorflow.live.pages import Pages
 from sensorflow.live.ring import Ring
 from sensorflow.live.subscriber import Subscriber
 from sensorflow.metrics import Metrics
-from sensorflow.readings import CommittedBatch, Reading
+from sensorflow.readings import CommittedBatch, Reading, WireForms
 from tests.helpers import server_reading
 
 MAX_BUFFERED = 10_000
@@ -63,20 +63,20 @@ class Stored:
 class Stream:
     """A wired live room, and what was committed so far."""
 
-    def __init__(self, *, ring_bytes: int = 10_000, stall_timeout: float = 30.0) -> None:
+    def __init__(self, *, ring_values: int = 300, stall_timeout: float = 30.0) -> None:
         self.metrics = Metrics()
         self.hub = Hub(self.metrics)
         self.stored = Stored()
         self.pages = Pages(self.stored, encode)
         self.catch_up = CatchUp(self.hub, self.pages, self.metrics, stall_timeout)
-        self._ring_bytes = ring_bytes
+        self._ring_values = ring_values
         self.start()
 
     def start(self) -> None:
         """Have the hub begin at the newest reading that is stored."""
         newest = self.stored.readings[-1:]
-        self.hub.start(CommittedBatch(newest, list(map(encode, newest))) if newest else None)
-        self.hub.ring = Ring(self.hub.cursor or 0, self._ring_bytes)
+        self.hub.start(CommittedBatch(newest, WireForms(newest, encode)) if newest else None)
+        self.hub.ring = Ring(self.hub.cursor or 0, self._ring_values)
 
     def store(self, *sensors: str) -> CommittedBatch:
         """Commit one reading of each, and tell nobody."""
@@ -85,7 +85,7 @@ class Stream:
         for pk, reading in enumerate(batch, last + 1):
             reading.id = pk
         self.stored.readings += batch
-        return CommittedBatch(batch, list(map(encode, batch)))
+        return CommittedBatch(batch, WireForms(batch, encode))
 
     def commit(self, *sensors: str) -> None:
         """Commit one reading of each, and publish them."""

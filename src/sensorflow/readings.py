@@ -1,9 +1,10 @@
 """Readings: what one sensor measured at one moment, and what became of it."""
 
 import unicodedata
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, tzinfo
 from enum import IntEnum
-from typing import Final
+from typing import Final, overload
 
 import msgspec
 
@@ -64,8 +65,8 @@ Outcome = Stored | Duplicate | Conflict
 class CommittedBatch(msgspec.Struct, gc=False, frozen=True):
     """Readings that became durable in one commit, in order of id, each with its wire form."""
 
-    readings: list[Reading]
-    encoded: list[bytes]
+    readings: Sequence[Reading]
+    wire_forms: Sequence[bytes]
 
 
 def check_sensor_id(sensor_id: object) -> str:
@@ -126,6 +127,42 @@ class WireEncoder:
             local[12:20],
             encode(reading.client_ip),
         )
+
+
+class WireForms(Sequence[bytes]):
+    """The wire forms of some readings, each made when it is first asked for, and once.
+
+    A request with a thousand readings is answered with counts: where nobody watches, nobody asks.
+    The readings must have their ids, and stay as they are.
+    """
+
+    __slots__ = ("_encode", "_made", "_readings")
+
+    def __init__(self, readings: Sequence[Reading], encode: Callable[[Reading], bytes]) -> None:
+        self._readings = readings
+        self._encode = encode
+        self._made: dict[int, bytes] = {}
+
+    def __len__(self) -> int:
+        return len(self._readings)
+
+    @overload
+    def __getitem__(self, place: int) -> bytes: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[bytes]: ...
+    def __getitem__(self, place: int | slice) -> bytes | Sequence[bytes]:
+        if isinstance(place, slice):
+            return [self._one(n) for n in range(*place.indices(len(self._readings)))]
+        return self._one(place if place >= 0 else range(len(self._readings))[place])
+
+    def __iter__(self) -> Iterator[bytes]:
+        return map(self._one, range(len(self._readings)))
+
+    def _one(self, place: int) -> bytes:
+        made = self._made.get(place)
+        if made is None:
+            made = self._made[place] = self._encode(self._readings[place])
+        return made
 
 
 _WIRE: Final = (

@@ -23,7 +23,7 @@ from sensorflow.live.frames import Frames
 from sensorflow.live.hub import Hub
 from sensorflow.live.subscriber import Subscriber
 from sensorflow.metrics import Metrics
-from sensorflow.readings import CommittedBatch, Outcome, Reading, Stored, WireEncoder
+from sensorflow.readings import CommittedBatch, Outcome, Reading, Stored, WireEncoder, WireForms
 from sensorflow.settings import Settings
 from sensorflow.storage.base import Storage
 from sensorflow.storage.engine import open_storage
@@ -68,7 +68,7 @@ class Member:
 async def commit(storage: Storage, bus: Bus, readings: Sequence[Reading]) -> None:
     stored = [reading for outcome in await storage.append(readings) for reading in new(outcome)]
     if stored:
-        bus.committed(CommittedBatch(stored, [ENCODE(reading) for reading in stored]))
+        bus.committed(CommittedBatch(stored, WireForms(stored, ENCODE)))
 
 
 def new(outcome: Outcome) -> list[Reading]:
@@ -212,7 +212,7 @@ async def assert_all_have(members: Sequence[Member], expected: Sequence[Reading]
     await eventually(lambda: all(last in member.seen[-1:] for member in members), SECONDS)
     for member in members:
         assert [r for batch in member.batches for r in batch.readings] == expected
-        assert [line for batch in member.batches for line in batch.encoded] == [
+        assert [line for batch in member.batches for line in batch.wire_forms] == [
             ENCODE(reading) for reading in expected
         ]
 

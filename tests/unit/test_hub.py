@@ -3,6 +3,7 @@
 from collections import Counter
 
 from sensorflow.live.subscriber import QueueSink
+from sensorflow.readings import CommittedBatch, Reading, WireForms
 from tests.helpers import server_reading
 from tests.streams import Pipe, Stream, encode
 
@@ -65,6 +66,28 @@ async def test_a_batch_is_one_write_of_the_same_bytes_for_all() -> None:
     written = [pipe.frames[0].websocket for pipe in pipes]
     assert written[0] is written[1]
     assert [len(pipe.frames) for pipe in pipes] == [1, 1]
+
+
+async def test_wire_forms_are_made_only_of_what_somebody_watches() -> None:
+    stream = Stream()
+    made: list[str] = []
+
+    def told(reading: Reading) -> bytes:
+        made.append(reading.sensor_id)
+        return encode(reading)
+
+    def commit(*sensors: str) -> None:
+        readings = stream.store(*sensors).readings
+        stream.hub.publish(CommittedBatch(readings, WireForms(readings, told)))
+
+    commit("a", "b")
+    assert made == []
+    stream.hub.join(stream.subscriber(Pipe(), "c"))
+    commit("a", "c")
+    assert made == ["c"]
+    stream.hub.join(stream.subscriber(Pipe()))
+    commit("a", "b", "c")
+    assert made == ["c", "a", "b", "c"]
 
 
 async def test_a_filter_lets_through_what_it_names_once_for_the_group() -> None:

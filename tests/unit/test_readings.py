@@ -4,7 +4,10 @@ import json
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
-from sensorflow.readings import Clock, Reading, WireEncoder
+import pytest
+
+from sensorflow.readings import Clock, Reading, WireEncoder, WireForms
+from tests.helpers import server_reading
 
 READING = Reading(
     "sensor-01",
@@ -35,3 +38,24 @@ def test_the_originals_fields_are_in_the_timezone() -> None:
     frame = json.loads(WireEncoder(ZoneInfo("America/Sao_Paulo"))(READING))
     assert (frame["date_recorded"], frame["time_recorded"]) == ("2026-01-30", "22:30:59")
     assert frame["recorded_at"] == "2026-01-31T01:30:59.999999Z"
+
+
+def test_wire_forms_are_made_for_who_asks_and_once() -> None:
+    asked: list[str] = []
+
+    def encode(reading: Reading) -> bytes:
+        asked.append(reading.sensor_id)
+        return reading.sensor_id.encode()
+
+    forms = WireForms([server_reading(name) for name in "abcde"], encode)
+    assert len(forms) == 5
+    assert asked == []
+    assert forms[3] == b"d"
+    assert forms[-1] == b"e"
+    assert forms[-2:] == [b"d", b"e"]
+    assert asked == ["d", "e"]
+    assert list(forms) == [b"a", b"b", b"c", b"d", b"e"]
+    assert asked == ["d", "e", "a", "b", "c"]
+    for beyond in (5, -6):
+        with pytest.raises(IndexError):
+            forms[beyond]

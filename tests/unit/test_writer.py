@@ -128,7 +128,7 @@ async def test_each_request_gets_its_own_answers_in_order() -> None:
         assert status(first) == [Status.STORED, Status.DUPLICATE]
         assert status(second) == [Status.STORED]
         assert isinstance(second[0], Receipt)
-        assert b'"sensor_id":"b"' in second[0].encoded
+        assert b'"sensor_id":"b"' in second[0].wire_form
 
 
 async def test_only_stored_readings_are_published_with_the_receipts_own_bytes() -> None:
@@ -136,7 +136,7 @@ async def test_only_stored_readings_are_published_with_the_receipts_own_bytes() 
         (receipt, _) = await bench.send("a", "again")
         (batch,) = bench.bus.batches
         assert isinstance(receipt, Receipt)
-        assert batch.encoded == [receipt.encoded]
+        assert list(batch.wire_forms) == [receipt.wire_form]
 
 
 async def test_a_batch_stays_within_its_bound() -> None:

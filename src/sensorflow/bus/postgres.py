@@ -17,7 +17,7 @@ import structlog
 
 from sensorflow.bus.base import Deliver
 from sensorflow.errors import StorageUnavailable
-from sensorflow.readings import CommittedBatch, Reading
+from sensorflow.readings import CommittedBatch, Reading, WireForms
 
 POLL_INTERVAL: Final = 1.0
 """Seconds without a delivery after which the database is asked whether it has more."""
@@ -231,7 +231,7 @@ class PostgresBus:
         # Own batches may have been delivered meanwhile.
         new = [reading for reading in found if reading.id is not None and reading.id > self._cursor]
         if new:
-            self._hand_out(CommittedBatch(new, [self._encode(reading) for reading in new]))
+            self._hand_out(CommittedBatch(new, WireForms(new, self._encode)))
         return len(found)
 
     def _hand_out(self, batch: CommittedBatch) -> None:

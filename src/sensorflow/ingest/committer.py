@@ -8,7 +8,15 @@ from uuid import UUID, uuid5
 from sensorflow.errors import BatchRefused, Reason, Refusal, StorageUnavailable
 from sensorflow.ingest.receipts import Answer, Receipt, Status, conflict
 from sensorflow.metrics import Metrics
-from sensorflow.readings import CommittedBatch, Conflict, Duplicate, Outcome, Reading, Stored
+from sensorflow.readings import (
+    CommittedBatch,
+    Conflict,
+    Duplicate,
+    Outcome,
+    Reading,
+    Stored,
+    WireForms,
+)
 
 
 class Appends(Protocol):
@@ -89,22 +97,21 @@ class Committer:
         """`own` are the places of those that a commit before has stored already."""
         answers: list[Answer] = []
         committed: list[Reading] = []
-        encoded: list[bytes] = []
+        wire_forms = WireForms(committed, self._encode)
         for place, outcome in enumerate(outcomes):
-            # By exact type: a `match` takes as long as the encoding.
+            # By exact type: a `match` takes as long as all the rest.
             kind = type(outcome)
             if kind is Stored:
-                wire = self._encode(outcome.reading)
+                answers.append(Receipt(Status.STORED, wire_forms, len(committed)))
                 committed.append(outcome.reading)
-                encoded.append(wire)
-                answers.append(Receipt(Status.STORED, wire))
             elif isinstance(outcome, Conflict):
                 answers.append(conflict(outcome.reading, outcome.measurement))
             else:
                 status = Status.STORED if place in own else Status.DUPLICATE
-                answers.append(Receipt(status, self._encode(outcome.reading)))
+                before = WireForms((outcome.reading,), self._encode)
+                answers.append(Receipt(status, before, 0))
         if committed:
-            self._unannounced.append(CommittedBatch(committed, encoded))
+            self._unannounced.append(CommittedBatch(committed, wire_forms))
         return answers
 
     def announce(self) -> None:

@@ -1,5 +1,6 @@
 """Receipts: what a device is told of its reading."""
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Final
 
@@ -21,14 +22,20 @@ class Status(StrEnum):
 
 
 class Receipt(msgspec.Struct, gc=False, frozen=True):
-    """The answer for one reading that is safe. `encoded` is its wire form, without the status."""
+    """The answer for one reading that is safe: the one at a place among `wire_forms`."""
 
     status: Status
-    encoded: bytes
+    wire_forms: Sequence[bytes]
+    place: int
+
+    @property
+    def wire_form(self) -> bytes:
+        """The reading as JSON, without the status."""
+        return self.wire_forms[self.place]
 
     def with_status(self) -> bytes:
         """The wire form as receipts and provisional frames have it."""
-        return self.encoded[:-1] + _SUFFIX[self.status]
+        return self.wire_form[:-1] + _SUFFIX[self.status]
 
 
 _SUFFIX: Final = {status: f',"status":"{status.value}"}}'.encode() for status in Status}

@@ -19,7 +19,7 @@ from sensorflow.ingest.receipts import Answer, Receipt, Status, not_stored
 from sensorflow.ingest.segments import Record, Segment, groups
 from sensorflow.ingest.spool import Spool, SpoolFull
 from sensorflow.metrics import Metrics
-from sensorflow.readings import Reading
+from sensorflow.readings import Reading, WireForms
 from sensorflow.sensors import DUPLICATE, SPOOLED
 
 ADOPT_INTERVAL: Final = 5.0
@@ -105,7 +105,8 @@ class Shelter:
             why = f"the database is away and the spool cannot be written: {error.strerror}"
             return [not_stored(why)] * len(readings)
         self.refuses = False
-        receipts = [Receipt(Status.SPOOLED, self._encode(reading)) for reading in readings]
+        wire_forms = WireForms(readings, self._encode)
+        receipts = [Receipt(Status.SPOOLED, wire_forms, place) for place in range(len(readings))]
         self._show(readings, [receipt.with_status() for receipt in receipts])
         return list(receipts)
 

@@ -50,7 +50,7 @@ class Frames:
     @classmethod
     def committed(cls, batch: CommittedBatch) -> "Frames":
         """Those of a batch."""
-        return cls.of(batch.readings, batch.encoded)
+        return cls.of(batch.readings, batch.wire_forms)
 
     @classmethod
     def gap(cls, after: int, oldest: int) -> "Frames":

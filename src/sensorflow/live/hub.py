@@ -24,8 +24,7 @@ class Hub:
         self._by_sensor: dict[str, set[frozenset[str]]] = {}
         self.cursor: int | None = None
         """The highest id that was handed out; None until the stream's place is known."""
-        self.newest: Frames | None = None
-        """What greets a subscriber."""
+        self._newest: Frames | None = None
         self.ring = Ring(0)
         """Everything that was handed out of late."""
         self._waiting: list[asyncio.Future[None]] = []
@@ -40,10 +39,15 @@ class Hub:
 
         Called again where the stream was set back, as by a restored backup.
         """
-        self.newest = Frames.committed(newest).last() if newest is not None else None
-        self.cursor = self.newest.ids[-1] if self.newest is not None else 0
+        self._newest = Frames.committed(newest) if newest is not None else None
+        self.cursor = self._newest.ids[-1] if self._newest is not None else 0
         self.ring = Ring(self.cursor or 0)
         self._wake()
+
+    @property
+    def newest(self) -> Frames | None:
+        """What greets a subscriber."""
+        return self._newest.last() if self._newest is not None else None
 
     @property
     def subscribers(self) -> int:
@@ -83,8 +87,8 @@ class Hub:
             self.leave(subscriber)
         last = batch.readings[-1].id
         assert last is not None
-        self.ring.append(frames, last)
-        self.newest = frames.last()
+        self.ring.append(frames, last, sum(len(r.measurements) for r in batch.readings))
+        self._newest = frames
         self.cursor = last
         for subscriber in behind:
             self._on_behind(subscriber)

@@ -1,18 +1,21 @@
-"""The newest readings of the stream, kept in memory ready to be sent."""
+"""The newest readings of the stream, kept in memory."""
 
 from bisect import bisect_right
 from typing import Final, NamedTuple
 
 from sensorflow.live.frames import Frames
 
-RING_BYTES: Final = 8_388_608
-"""Bytes of wire forms: some 35,000 readings, so that a restart's reconnects need no database."""
+RING_VALUES: Final = 100_000
+"""Measured values: some 33,000 readings, so that a restart's reconnects need no database.
+
+Their wire forms are made where somebody asks for them; with these they take some 30 MB.
+"""
 
 
 class _Batch(NamedTuple):
     frames: Frames
     last: int
-    bytes: int
+    values: int
 
 
 def _last(batch: _Batch) -> int:
@@ -20,23 +23,22 @@ def _last(batch: _Batch) -> int:
 
 
 class Ring:
-    """Batches in order, the oldest dropped beyond `max_bytes`."""
+    """Batches in order, the oldest dropped beyond `max_values`."""
 
-    def __init__(self, cursor: int, max_bytes: int = RING_BYTES) -> None:
+    def __init__(self, cursor: int, max_values: int = RING_VALUES) -> None:
         """Begins after `cursor`, with nothing."""
         self._floor = cursor
-        self._max_bytes = max_bytes
-        self._bytes = 0
+        self._max_values = max_values
+        self._values = 0
         self._batches: list[_Batch] = []
 
-    def append(self, frames: Frames, last: int) -> None:
-        """Add the next batch, which ends with the id `last`."""
-        batch = _Batch(frames, last, sum(map(len, frames.payloads)))
-        self._batches.append(batch)
-        self._bytes += batch.bytes
+    def append(self, frames: Frames, last: int, values: int) -> None:
+        """Add the next batch, which ends with the id `last` and holds so many values."""
+        self._batches.append(_Batch(frames, last, values))
+        self._values += values
         dropped = 0
-        while self._bytes > self._max_bytes:
-            self._bytes -= self._batches[dropped].bytes
+        while self._values > self._max_values:
+            self._values -= self._batches[dropped].values
             self._floor = self._batches[dropped].last
             dropped += 1
         del self._batches[:dropped]
