@@ -49,18 +49,23 @@ class ReadingsEndpoint(IngestRoute):
         now, client_ip = datetime.now(UTC), asgi.client_address(scope)
 
         def read(part: bytes | msgspec.Raw) -> tuple[Reading, int]:
-            reading = plain_reading(part, now, client_ip, sensor_id)
-            if reading is not None:
-                return reading, 0
             fields = formats.decode_object(bytes(part))
             if VALUES in fields:
                 names = Names(_text(headers, b"x-sensor"), _text(headers, b"x-mac-id"), sensor_id)
                 return station_reading(fields, now, client_ip, names)
             return formats.reading_from_fields(fields, now, client_ip, sensor_id)
 
-        def check(part: bytes | msgspec.Raw) -> tuple[Reading, int] | Refusal:
+        ignoring: list[tuple[Reading, int]] = []
+
+        def check(part: bytes | msgspec.Raw) -> Reading | Refusal:
+            reading = plain_reading(part, now, client_ip, sensor_id)
+            if reading is not None:
+                return reading
             try:
-                return read(part)
+                reading, ignored = read(part)
+                if ignored:
+                    ignoring.append((reading, ignored))
+                return reading
             except Refusal as refusal:
                 # An element that is no JSON is a fault of the whole array; a line is one by itself.
                 if refusal.reason is Reason.NOT_JSON and not as_lines:
@@ -68,23 +73,26 @@ class ReadingsEndpoint(IngestRoute):
                 return refusal
 
         if parts is None:
-            return await self.store_one(*read(body))
+            plain = plain_reading(body, now, client_ip, sensor_id)
+            return await self.store_one(*read(body) if plain is None else (plain, 0))
         if not parts:
             raise Refusal(Reason.WRONG_SHAPE, "The body holds no reading.")
-        return await self._store(await bodies.in_slices(check, parts))
+        return await self._store(await bodies.in_slices(check, parts), ignoring)
 
-    async def _store(self, checked: Sequence[tuple[Reading, int] | Refusal]) -> tuple[int, bytes]:
-        """The response once all of them are safe or refused."""
-        readings = [one[0] for one in checked if not isinstance(one, Refusal)]
-        left = iter(await store_in_parts(self._writer, readings))
-        answers = [one if isinstance(one, Refusal) else next(left) for one in checked]
-        ignored = sum(
-            one[1]
-            for one, answer in zip(checked, answers, strict=True)
-            if not isinstance(one, Refusal) and isinstance(answer, Receipt)
-        )
-        if ignored:
+    async def _store(
+        self, checked: Sequence[Reading | Refusal], ignoring: Sequence[tuple[Reading, int]]
+    ) -> tuple[int, bytes]:
+        """The response once all are safe or refused; of some, so many fields were ignored."""
+        readings = [one for one in checked if isinstance(one, Reading)]
+        answers = await store_in_parts(self._writer, readings)
+        ignored = 0
+        if ignoring:
+            safe = {id(r) for r, a in zip(readings, answers, strict=True) if isinstance(a, Receipt)}
+            ignored = sum(fields for reading, fields in ignoring if id(reading) in safe)
             self._metrics.ignored_fields.inc(ignored)
+        if len(readings) < len(checked):
+            left = iter(answers)
+            answers = [one if isinstance(one, Refusal) else next(left) for one in checked]
         return self._told(answers, ignored)
 
     def _told(self, answers: Sequence[Answer], ignored: int) -> tuple[int, bytes]:
@@ -93,11 +101,13 @@ class ReadingsEndpoint(IngestRoute):
         counts = {status: receipts.count(status) for status in Status}
         refusals = [answer for answer in answers if isinstance(answer, Refusal)]
         conflicts = sum(refusal.reason is Reason.CONFLICT for refusal in refusals)
-        told = [
-            _told_of(n, answer)
-            for n, answer in enumerate(answers)
-            if isinstance(answer, Refusal) or answer.status is Status.DUPLICATE
-        ]
+        told = []
+        if refusals or counts[Status.DUPLICATE]:
+            told = [
+                _told_of(n, answer)
+                for n, answer in enumerate(answers)
+                if isinstance(answer, Refusal) or answer.status is Status.DUPLICATE
+            ]
         summary = {
             **{status.value: count for status, count in counts.items()},
             "conflict": conflicts,
