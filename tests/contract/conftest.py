@@ -23,11 +23,11 @@ TERMINATED = f"SELECT pg_terminate_backend(pid) FROM ({SESSIONS}) AS s"
 
 
 class Database:
-    """A database of its own in the process's server."""
+    """A database of its own, with our tables, in the process's server."""
 
     def __init__(self, server: Postgres) -> None:
         self.server = server
-        self.url = server.create_database()
+        self.url = server.create_database(migrated=True)
 
     def execute(self, sql: str, *arguments: object) -> list[tuple[Any, ...]]:
         return self.server.execute(sql, *arguments, database=self.url)
@@ -74,7 +74,7 @@ async def any_storage(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIt
         await storage.close()
         return
     server = shared(version)
-    url = server.create_database()
+    url = server.create_database(migrated=True)
     storage = open_storage(tmp_path, url)
     await storage.start()
     yield storage
