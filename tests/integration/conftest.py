@@ -92,7 +92,9 @@ def serve(request: pytest.FixtureRequest, tmp_path: Path) -> Serve:
         )
         serving = asyncio.create_task(server._serve([listener]))
         try:
-            async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+            # There is no TLS here, and to load the system's certificates takes long.
+            base = f"http://127.0.0.1:{port}"
+            async with httpx2.AsyncClient(base_url=base, verify=False) as client:
                 async with asyncio.timeout(30):
                     while (await client.get("/healthz")).status_code != 200:
                         pass
