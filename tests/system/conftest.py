@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, async_playwright, expect
 
 from tests.postgres import VERSIONS, Postgres, shared
@@ -93,8 +94,12 @@ async def server(make: Serve) -> Workers:
     return server
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def browser() -> AsyncIterator[Browser]:
+    """One for a file's tests, each of which has a context of its own.
+
+    It belongs to the loop that it was made in: whatever awaits it runs in the module's.
+    """
     chromium = require("chromium", "chromium")
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_OPTIONS)
