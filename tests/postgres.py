@@ -448,12 +448,16 @@ class Postgres:
         )
         return self.url(name)
 
+    def make_tables(self, url: str) -> None:
+        """Apply the migrations, which a server's start then need not."""
+        _call(lambda: _migrate(url))
+
     def _with_tables(self) -> str:
         """A database as the migrations leave it, made once and copied for each test."""
         with _lock:
             if self._tables is None:
                 url = self.create_database()
-                _call(lambda: _migrate(url))
+                self.make_tables(url)
                 self._tables = _name(url)
                 # PostgreSQL copies no database that somebody is connected to.
                 self.script(f"ALTER DATABASE {self._tables} ALLOW_CONNECTIONS false", SUPERUSER)

@@ -43,7 +43,7 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]
             yield Backend(server, server.rows)
         return
     database = shared(version)
-    url = database.create_database()
+    url = database.create_database(migrated=True)
     with serving(tmp_path, DATABASE_URL=url) as server:
         yield Backend(server, lambda sql: database.execute(sql, database=url))
     database.drop_database(url)
@@ -65,6 +65,15 @@ def postgres() -> Postgres:
 
 @pytest.fixture
 def database(postgres: Postgres) -> Iterator[str]:
+    """One with our tables: whoever makes them loads Alembic first, which takes long."""
+    database = postgres.create_database(migrated=True)
+    yield database
+    postgres.drop_database(database)
+
+
+@pytest.fixture
+def empty_database(postgres: Postgres) -> Iterator[str]:
+    """One that the program has to make its tables in."""
     database = postgres.create_database()
     yield database
     postgres.drop_database(database)
@@ -75,10 +84,10 @@ def make(tmp_path: Path, database: str) -> Iterator[Serve]:
     """Make a server with two workers, not yet started."""
     made: list[Workers] = []
 
-    def make(**variables: str) -> Workers:
+    def make(url: str = database, **variables: str) -> Workers:
         folder = tmp_path / str(len(made))
         folder.mkdir()
-        made.append(Workers(folder, database, **{"WORKERS": "2", **variables}))
+        made.append(Workers(folder, url, **{"WORKERS": "2", **variables}))
         return made[-1]
 
     yield make

@@ -112,14 +112,6 @@ def doctor_process(
     return Report(result.returncode, result.stdout, result.stderr)
 
 
-@pytest.fixture
-def migrated(postgres: Postgres) -> Iterator[str]:
-    """A database with our tables."""
-    database = postgres.create_database(migrated=True)
-    yield database
-    postgres.drop_database(database)
-
-
 # Nothing wrong
 
 
@@ -152,8 +144,8 @@ def test_a_running_server_is_well_also_through_its_address(tmp_path: Path) -> No
         assert wrong.bad == {("fault", "live stream")}
 
 
-def test_a_migrated_postgresql_is_well(tmp_path: Path, migrated: str) -> None:
-    report = doctor_process(tmp_path, DATABASE_URL=migrated, WORKERS="2")
+def test_a_migrated_postgresql_is_well(tmp_path: Path, database: str) -> None:
+    report = doctor_process(tmp_path, DATABASE_URL=database, WORKERS="2")
     assert report.bad == set()
     assert "version 15" in report.said("pass", "database")
     assert "up to date" in report.said("pass", "migrations")
@@ -224,16 +216,16 @@ def test_a_data_dir_that_others_may_read(tmp_path: Path) -> None:
     assert doctor(tmp_path).bad == {("warning", "DATA_DIR")}
 
 
-def test_what_waits_and_what_was_refused(tmp_path: Path, postgres: Postgres, migrated: str) -> None:
-    with Server(tmp_path, DATABASE_URL=migrated) as server:
-        postgres.drop_database(migrated)
+def test_what_waits_and_what_was_refused(tmp_path: Path, postgres: Postgres, database: str) -> None:
+    with Server(tmp_path, DATABASE_URL=database) as server:
+        postgres.drop_database(database)
         headers = {"X-API-Key": INGEST_KEY, "Content-Length": str(len(READING))}
         wait_until(
             lambda: b" 202 " in http(server.port, "POST /api/temperature_reading", READING, headers)
         )
         report = doctor(
             tmp_path,
-            DATABASE_URL=migrated,
+            DATABASE_URL=database,
             PORT=str(server.port),
             API_KEY_WS=READ_KEY,
         )
@@ -243,7 +235,7 @@ def test_what_waits_and_what_was_refused(tmp_path: Path, postgres: Postgres, mig
         server.kill()
     (server.data_dir / "quarantine.ndjson").write_text("{}\n{}\n{}\n")
     (server.data_dir / "spool" / "x.damaged").write_text("")
-    report = doctor(tmp_path, DATABASE_URL=migrated)
+    report = doctor(tmp_path, DATABASE_URL=database)
     assert report.said("warning", "quarantine").startswith("3 readings ")
     assert "1 damaged segments" in report.text
 
@@ -264,8 +256,8 @@ def test_an_embedded_database_that_is_damaged_or_from_another_version(tmp_path: 
 # PostgreSQL
 
 
-def test_a_wrong_password(tmp_path: Path, postgres: Postgres, database: str) -> None:
-    report = doctor(tmp_path, DATABASE_URL=database.replace(postgres.password, "secret-word"))
+def test_a_wrong_password(tmp_path: Path, postgres: Postgres, empty_database: str) -> None:
+    report = doctor(tmp_path, DATABASE_URL=empty_database.replace(postgres.password, "secret-word"))
     assert "password authentication failed" in report.said("fault", "database")
 
 
@@ -298,10 +290,10 @@ def test_a_database_that_is_not_there_or_does_not_answer(
     ids=["older", "newer", "owner", "privilege", "read-only"],
 )
 def test_a_database_that_is_not_fit(
-    tmp_path: Path, postgres: Postgres, migrated: str, sql: str, bad: tuple[str, str]
+    tmp_path: Path, postgres: Postgres, database: str, sql: str, bad: tuple[str, str]
 ) -> None:
-    postgres.script(sql, migrated)
-    assert doctor(tmp_path, DATABASE_URL=migrated).bad == {bad}
+    postgres.script(sql, database)
+    assert doctor(tmp_path, DATABASE_URL=database).bad == {bad}
 
 
 # The port and the address
@@ -360,13 +352,17 @@ def test_a_proxy_that_keeps_back_addresses_and_live_connections(tmp_path: Path) 
     assert "TRUSTED_PROXIES" in report.said("warning", "proxy")
 
 
-def test_the_doctor_changes_nothing(tmp_path: Path, database: str, postgres: Postgres) -> None:
+def test_the_doctor_changes_nothing(
+    tmp_path: Path, empty_database: str, postgres: Postgres
+) -> None:
     data = tmp_path / "data"
     data.mkdir(mode=0o700)
-    doctor(tmp_path, DATABASE_URL=database)
+    doctor(tmp_path, DATABASE_URL=empty_database)
     assert list(data.iterdir()) == []
     assert (
-        postgres.execute("SELECT 1 FROM pg_class WHERE relname = 'readings'", database=database)
+        postgres.execute(
+            "SELECT 1 FROM pg_class WHERE relname = 'readings'", database=empty_database
+        )
         == []
     )
     shutil.rmtree(data)
