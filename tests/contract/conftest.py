@@ -11,6 +11,7 @@ from sensorflow.storage.engine import open_storage
 from sensorflow.storage.postgres import connection, readers, sensors, session
 from sensorflow.storage.postgres import storage as storage_module
 from sensorflow.storage.postgres.storage import PostgresStorage
+from tests.embedded import make_tables
 from tests.postgres import VERSIONS, Postgres, shared
 
 _THIS = "(SELECT oid FROM pg_database WHERE datname = current_database())"
@@ -68,6 +69,7 @@ async def storage(database: Database) -> AsyncIterator[PostgresStorage]:
 async def any_storage(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Storage]:
     backend, _, version = request.param.partition("-")
     if backend == "sqlite":
+        make_tables(tmp_path)
         storage = open_storage(tmp_path)
         await storage.start()
         yield storage
