@@ -20,7 +20,9 @@ TOGETHER = {
     path: path
     for path in (
         "tests/deploy/test_certificates.py",
+        "tests/system/test_live_examples.py",
         "tests/system/test_nginx.py",
+        "tests/system/test_page.py",
         "tests/system/test_server.py",
         "tests/system/test_watch.py",
         "tests/system/test_export.py",

@@ -24,6 +24,7 @@ import asyncpg
 import psutil
 import pytest
 
+from sensorflow.storage.postgres.storage import PostgresStorage
 from tests.ports import free_port
 from tests.requirements import require
 
@@ -223,6 +224,12 @@ def _name(database: str) -> str:
     return database.rpartition("/")[2]
 
 
+async def _migrate(url: str) -> None:
+    storage = PostgresStorage(url)
+    await storage.start()
+    await storage.close()
+
+
 def _call(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Run it in a thread of its own, since this one may be running an event loop."""
     with ThreadPoolExecutor(1) as executor:
@@ -256,6 +263,7 @@ class Postgres:
         self.port = free_port()
         self.password = PASSWORD
         self._process: subprocess.Popen[bytes] | None = None
+        self._tables: str | None = None
         subprocess.run(["cp", "-a", template, self.data], check=True)
         own = {
             "listen_addresses": "127.0.0.1",
@@ -428,13 +436,32 @@ class Postgres:
 
         self._connected(work, database)
 
-    def create_database(self) -> str:
-        """A fresh database that the role owns; returns its URL."""
+    def create_database(self, *, migrated: bool = False) -> str:
+        """A fresh database that the role owns, empty or with our tables; returns its URL."""
+        template = self._with_tables() if migrated else "template1"
         name = f"test_{secrets.token_hex(8)}"
         # FILE_COPY asks the disk for two checkpoints, WAL_LOG writes 7 MB more.
         strategy = "WAL_LOG" if self._on_disk else "FILE_COPY"
-        self.script(f"CREATE DATABASE {name} OWNER {ROLE} STRATEGY {strategy}", SUPERUSER)
+        self.script(
+            f"CREATE DATABASE {name} OWNER {ROLE} TEMPLATE {template} STRATEGY {strategy}",
+            SUPERUSER,
+        )
         return self.url(name)
+
+    def make_tables(self, url: str) -> None:
+        """Apply the migrations, which a server's start then need not."""
+        _call(lambda: _migrate(url))
+
+    def _with_tables(self) -> str:
+        """A database as the migrations leave it, made once and copied for each test."""
+        with _lock:
+            if self._tables is None:
+                url = self.create_database()
+                self.make_tables(url)
+                self._tables = _name(url)
+                # PostgreSQL copies no database that somebody is connected to.
+                self.script(f"ALTER DATABASE {self._tables} ALLOW_CONNECTIONS false", SUPERUSER)
+            return self._tables
 
     def drop_database(self, database: str) -> None:
         """Drop it, given by name or URL, whoever is connected."""

@@ -45,6 +45,9 @@ class Workers(Server):
 
         def serve() -> bool:
             started = {entry["pid"] for entry in self.events("worker started")}
+            # The log first: to find a process's children, all that there are are looked at.
+            if len(started) < 2:
+                return False
             workers = {worker.pid for worker in self.workers()}
             return len(workers) == 2 and workers <= started
 

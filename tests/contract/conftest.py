@@ -11,6 +11,7 @@ from sensorflow.storage.engine import open_storage
 from sensorflow.storage.postgres import connection, readers, sensors, session
 from sensorflow.storage.postgres import storage as storage_module
 from sensorflow.storage.postgres.storage import PostgresStorage
+from tests.embedded import make_tables
 from tests.postgres import VERSIONS, Postgres, shared
 
 _THIS = "(SELECT oid FROM pg_database WHERE datname = current_database())"
@@ -23,11 +24,11 @@ TERMINATED = f"SELECT pg_terminate_backend(pid) FROM ({SESSIONS}) AS s"
 
 
 class Database:
-    """A database of its own in the process's server."""
+    """A database of its own, with our tables, in the process's server."""
 
     def __init__(self, server: Postgres) -> None:
         self.server = server
-        self.url = server.create_database()
+        self.url = server.create_database(migrated=True)
 
     def execute(self, sql: str, *arguments: object) -> list[tuple[Any, ...]]:
         return self.server.execute(sql, *arguments, database=self.url)
@@ -68,13 +69,14 @@ async def storage(database: Database) -> AsyncIterator[PostgresStorage]:
 async def any_storage(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Storage]:
     backend, _, version = request.param.partition("-")
     if backend == "sqlite":
+        make_tables(tmp_path)
         storage = open_storage(tmp_path)
         await storage.start()
         yield storage
         await storage.close()
         return
     server = shared(version)
-    url = server.create_database()
+    url = server.create_database(migrated=True)
     storage = open_storage(tmp_path, url)
     await storage.start()
     yield storage

@@ -356,7 +356,7 @@ def on_postgres(version: str) -> Url:
     @contextmanager
     def made() -> Iterator[str]:
         server = shared(version)
-        url = server.create_database()
+        url = server.create_database(migrated=True)
         yield url
         server.drop_database(url)
 

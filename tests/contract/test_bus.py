@@ -172,7 +172,7 @@ async def carried(storage: PostgresStorage) -> AsyncIterator[Member]:
 @asynccontextmanager
 async def postgres_cluster(version: str) -> AsyncIterator[PostgresCluster]:
     server = shared(version)
-    url = server.create_database()
+    url = server.create_database(migrated=True)
     try:
         async with AsyncExitStack() as opened:
             yield PostgresCluster(server, url, opened)

@@ -77,17 +77,18 @@ class House:
             await connection.close()
 
     async def roll_up(self, tier: Tier, buckets: list[datetime]) -> None:
-        for bucket in buckets:
-            at = (
-                f"'{bucket.isoformat()}'"
-                if isinstance(self.storage, PostgresStorage)
-                else int(bucket.timestamp() * 1_000_000)
-            )
-            for sensor in (1, 2):
-                await self.execute(
-                    f"INSERT INTO rollups_{tier} VALUES"
-                    f" ({sensor}, 1, {at}, 60, 6, 1, 1, 1, 1, {at}, {at})"
-                )
+        times = [
+            f"'{bucket.isoformat()}'"
+            if isinstance(self.storage, PostgresStorage)
+            else str(int(bucket.timestamp() * 1_000_000))
+            for bucket in buckets
+        ]
+        rows = ", ".join(
+            f"({sensor}, 1, {at}, 60, 6, 1, 1, 1, 1, {at}, {at})"
+            for at in times
+            for sensor in (1, 2)
+        )
+        await self.execute(f"INSERT INTO rollups_{tier} VALUES {rows}")
 
     async def complete_from(self, tier: Tier) -> datetime | None:
         ((found,),) = await self.execute(f"SELECT complete_from FROM tiers WHERE name = '{tier}'")

@@ -31,7 +31,7 @@ Database = tuple[Postgres, str]
 @pytest.fixture(params=VERSIONS)
 def database(request: pytest.FixtureRequest) -> Iterator[Database]:
     server = shared(request.param)
-    url = server.create_database()
+    url = server.create_database(migrated=True)
     yield server, url
     server.drop_database(url)
 

@@ -63,7 +63,7 @@ async def stored(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
         await storage.close()
         return
     server = shared(version)
-    url = server.create_database()
+    url = server.create_database(migrated=True)
     storage = open_storage(tmp_path, url)
     await storage.start()
 

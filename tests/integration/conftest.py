@@ -22,6 +22,7 @@ from sensorflow.settings import Settings
 from sensorflow.web.http import BoundedHttpProtocol
 from sensorflow.web.turns import Turns
 from sensorflow.web.websocket import LiveProtocol
+from tests.embedded import make_tables
 from tests.servers import ADMIN_KEY, INGEST_KEY, READ_KEY
 
 GOOD = {"temperature": 25.5, "humidity": 60.2, "pressure": 1012.5, "sensor_id": "sensor-01"}
@@ -67,6 +68,8 @@ def serve(request: pytest.FixtureRequest, tmp_path: Path) -> Serve:
     @asynccontextmanager
     async def running(ping: float | None = 20.0, **settings: Any) -> AsyncIterator[Running]:
         keys = {"api_key": INGEST_KEY, "api_key_ws": READ_KEY, "admin_key": ADMIN_KEY}
+        if settings.get("database_url") is None:
+            make_tables(tmp_path / "data")
         application = create_app(Settings(data_dir=tmp_path / "data", **{**keys, **settings}))
         listener = socket.create_server(("127.0.0.1", 0))
         port = listener.getsockname()[1]
@@ -92,7 +95,9 @@ def serve(request: pytest.FixtureRequest, tmp_path: Path) -> Serve:
         )
         serving = asyncio.create_task(server._serve([listener]))
         try:
-            async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+            # There is no TLS here, and to load the system's certificates takes long.
+            base = f"http://127.0.0.1:{port}"
+            async with httpx2.AsyncClient(base_url=base, verify=False) as client:
                 async with asyncio.timeout(30):
                     while (await client.get("/healthz")).status_code != 200:
                         pass

@@ -36,7 +36,7 @@ def database_url(request: pytest.FixtureRequest) -> Iterator[str | None]:
         yield None
         return
     server = shared("15")
-    url = server.create_database()
+    url = server.create_database(migrated=True)
     yield url
     server.drop_database(url)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, async_playwright, expect
 
 from tests.postgres import VERSIONS, Postgres, shared
@@ -42,7 +43,7 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]
             yield Backend(server, server.rows)
         return
     database = shared(version)
-    url = database.create_database()
+    url = database.create_database(migrated=True)
     with serving(tmp_path, DATABASE_URL=url) as server:
         yield Backend(server, lambda sql: database.execute(sql, database=url))
     database.drop_database(url)
@@ -64,6 +65,15 @@ def postgres() -> Postgres:
 
 @pytest.fixture
 def database(postgres: Postgres) -> Iterator[str]:
+    """One with our tables: whoever makes them loads Alembic first, which takes long."""
+    database = postgres.create_database(migrated=True)
+    yield database
+    postgres.drop_database(database)
+
+
+@pytest.fixture
+def empty_database(postgres: Postgres) -> Iterator[str]:
+    """One that the program has to make its tables in."""
     database = postgres.create_database()
     yield database
     postgres.drop_database(database)
@@ -74,10 +84,10 @@ def make(tmp_path: Path, database: str) -> Iterator[Serve]:
     """Make a server with two workers, not yet started."""
     made: list[Workers] = []
 
-    def make(**variables: str) -> Workers:
+    def make(url: str = database, **variables: str) -> Workers:
         folder = tmp_path / str(len(made))
         folder.mkdir()
-        made.append(Workers(folder, database, **{"WORKERS": "2", **variables}))
+        made.append(Workers(folder, url, **{"WORKERS": "2", **variables}))
         return made[-1]
 
     yield make
@@ -93,8 +103,12 @@ async def server(make: Serve) -> Workers:
     return server
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def browser() -> AsyncIterator[Browser]:
+    """One for a file's tests, each of which has a context of its own.
+
+    It belongs to the loop that it was made in: whatever awaits it runs in the module's.
+    """
     chromium = require("chromium", "chromium")
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_OPTIONS)

@@ -30,11 +30,10 @@ long = pytest.mark.long
 def running(
     folder: Path, version: str = "15", **variables: str
 ) -> Iterator[tuple[Postgres, Server]]:
-    with (
-        Postgres(version) as postgres,
-        serving(folder, DATABASE_URL=postgres.url(), **variables) as server,
-    ):
-        yield postgres, server
+    with Postgres(version) as postgres:
+        postgres.make_tables(postgres.url())
+        with serving(folder, DATABASE_URL=postgres.url(), **variables) as server:
+            yield postgres, server
 
 
 def events(server: Server, *names: str) -> list[str]:

@@ -1,6 +1,10 @@
-"""`sensorflow doctor` of the real program, with each thing that can be wrong."""
+"""`sensorflow doctor` with each thing that can be wrong.
 
-import asyncio
+Where nothing depends on the process, the program runs in this one: to start one takes far more than
+what the doctor does in it.
+"""
+
+import io
 import os
 import resource
 import shutil
@@ -9,13 +13,14 @@ import sqlite3
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import chdir, closing, contextmanager, redirect_stderr, redirect_stdout
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
-from sensorflow.storage.postgres.storage import PostgresStorage
+from sensorflow.cli import main
 from tests.load import wait_until
 from tests.ports import free_port
 from tests.postgres import Postgres
@@ -32,17 +37,19 @@ READING = b'{"temperature": 1, "humidity": 2, "pressure": 3, "sensor_id": "a"}'
 class Report:
     """What the doctor said."""
 
-    def __init__(self, result: subprocess.CompletedProcess[str]) -> None:
-        assert result.stderr == "", result.stderr
-        assert "\x1b" not in result.stdout, "colours where there is no terminal"
-        self.code = result.returncode
-        self.text = result.stdout
-        *lines, blank, self.summary = result.stdout.splitlines()
+    def __init__(self, code: int, out: str, err: str) -> None:
+        assert err == "", err
+        assert "\x1b" not in out, "colours where there is no terminal"
+        for secret in (*KEYS.values(), INGEST_KEY, READ_KEY, ADMIN_KEY, "secret-word"):
+            assert secret not in out
+        self.code = code
+        self.text = out
+        *lines, blank, self.summary = out.splitlines()
         assert blank == ""
         self.lines = [(line[:9].strip(), line[9:21].strip(), line[21:]) for line in lines]
         faults = [line for line in self.lines if line[0] == "fault"]
         assert {level for level, _, _ in self.lines} <= {"pass", "warning", "fault"}
-        assert self.code == (1 if faults else 0), result.stdout
+        assert self.code == (1 if faults else 0), out
 
     def said(self, level: str, about: str) -> str:
         """The one line of this kind."""
@@ -57,13 +64,8 @@ class Report:
         }
 
 
-def doctor(
-    folder: Path,
-    *arguments: str,
-    before: Callable[[], None] | None = None,
-    **variables: str,
-) -> Report:
-    environment = {
+def environment(folder: Path, **variables: str) -> dict[str, str]:
+    made = {
         "PATH": os.environ["PATH"],
         "HOST": "127.0.0.1",
         "PORT": str(free_port()),
@@ -71,39 +73,50 @@ def doctor(
         **KEYS,
         **variables,
     }
+    return {name: value for name, value in made.items() if value}
+
+
+def doctor(folder: Path, *arguments: str, **variables: str) -> Report:
+    """In this process."""
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        chdir(folder),
+        mock.patch.dict(os.environ, environment(folder, **variables), clear=True),
+        mock.patch("sys.argv", ["sensorflow", "doctor", *arguments]),
+        redirect_stdout(out),
+        redirect_stderr(err),
+        pytest.raises(SystemExit) as ended,
+    ):
+        main()
+    assert isinstance(ended.value.code, int)
+    return Report(ended.value.code, out.getvalue(), err.getvalue())
+
+
+def doctor_process(
+    folder: Path,
+    *arguments: str,
+    before: Callable[[], None] | None = None,
+    **variables: str,
+) -> Report:
+    """In one of its own."""
     result = subprocess.run(
         [PROGRAM, "doctor", *arguments],
         cwd=folder,
-        env={name: value for name, value in environment.items() if value},
+        env=environment(folder, **variables),
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
         preexec_fn=before,
     )
-    for secret in (*KEYS.values(), INGEST_KEY, READ_KEY, ADMIN_KEY, "secret-word"):
-        assert secret not in result.stdout + result.stderr
-    return Report(result)
-
-
-@pytest.fixture
-def migrated(database: str) -> str:
-    """With our tables."""
-
-    async def migrate() -> None:
-        storage = PostgresStorage(database)
-        await storage.start()
-        await storage.close()
-
-    asyncio.run(migrate())
-    return database
+    return Report(result.returncode, result.stdout, result.stderr)
 
 
 # Nothing wrong
 
 
 def test_an_empty_folder_is_well(tmp_path: Path) -> None:
-    report = doctor(tmp_path)
+    report = doctor_process(tmp_path)
     assert report.bad == set()
     assert report.summary.startswith("no faults, ")
     assert "made at the first start" in report.said("pass", "DATA_DIR")
@@ -118,19 +131,21 @@ def test_a_running_server_is_well_also_through_its_address(tmp_path: Path) -> No
             READING,
             {"X-API-Key": KEYS["API_KEY"], "Content-Length": str(len(READING))},
         )
-        report = doctor(tmp_path, "--url", server.base, PORT=str(server.port))
+        report = doctor_process(tmp_path, "--url", server.base, PORT=str(server.port))
         assert report.bad == set()
         assert "our server answers" in report.said("pass", "port")
         assert "stored" in report.said("pass", "ready")
         assert "none" in report.said("pass", "proxy")
         assert report.said("pass", "live stream") == "WebSockets get through."
         assert "up to date" in report.said("pass", "migrations")
-        wrong = doctor(tmp_path, "--url", server.base, "--api-key-ws", "secret-word-of-another")
+        wrong = doctor_process(
+            tmp_path, "--url", server.base, "--api-key-ws", "secret-word-of-another"
+        )
         assert wrong.bad == {("fault", "live stream")}
 
 
-def test_a_migrated_postgresql_is_well(tmp_path: Path, migrated: str) -> None:
-    report = doctor(tmp_path, DATABASE_URL=migrated, WORKERS="2")
+def test_a_migrated_postgresql_is_well(tmp_path: Path, database: str) -> None:
+    report = doctor_process(tmp_path, DATABASE_URL=database, WORKERS="2")
     assert report.bad == set()
     assert "version 15" in report.said("pass", "database")
     assert "up to date" in report.said("pass", "migrations")
@@ -150,7 +165,7 @@ def test_a_migrated_postgresql_is_well(tmp_path: Path, migrated: str) -> None:
 def test_settings_that_cannot_be_right(
     tmp_path: Path, variables: dict[str, str], line: str
 ) -> None:
-    report = doctor(tmp_path, **variables)  # type: ignore[arg-type]
+    report = doctor(tmp_path, **variables)
     assert report.said("fault", "settings").startswith(line)
 
 
@@ -190,7 +205,7 @@ def test_a_data_dir_that_cannot_be_made(tmp_path: Path) -> None:
 
 def test_a_disk_that_takes_nothing(tmp_path: Path) -> None:
     # As good as a full one, and it needs no file system of its own.
-    report = doctor(
+    report = doctor_process(
         tmp_path, before=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1024, 1024))
     )
     assert report.bad == {("fault", "DATA_DIR")}
@@ -201,16 +216,16 @@ def test_a_data_dir_that_others_may_read(tmp_path: Path) -> None:
     assert doctor(tmp_path).bad == {("warning", "DATA_DIR")}
 
 
-def test_what_waits_and_what_was_refused(tmp_path: Path, postgres: Postgres, migrated: str) -> None:
-    with Server(tmp_path, DATABASE_URL=migrated) as server:
-        postgres.drop_database(migrated)
+def test_what_waits_and_what_was_refused(tmp_path: Path, postgres: Postgres, database: str) -> None:
+    with Server(tmp_path, DATABASE_URL=database) as server:
+        postgres.drop_database(database)
         headers = {"X-API-Key": INGEST_KEY, "Content-Length": str(len(READING))}
         wait_until(
             lambda: b" 202 " in http(server.port, "POST /api/temperature_reading", READING, headers)
         )
         report = doctor(
             tmp_path,
-            DATABASE_URL=migrated,
+            DATABASE_URL=database,
             PORT=str(server.port),
             API_KEY_WS=READ_KEY,
         )
@@ -220,7 +235,7 @@ def test_what_waits_and_what_was_refused(tmp_path: Path, postgres: Postgres, mig
         server.kill()
     (server.data_dir / "quarantine.ndjson").write_text("{}\n{}\n{}\n")
     (server.data_dir / "spool" / "x.damaged").write_text("")
-    report = doctor(tmp_path, DATABASE_URL=migrated)
+    report = doctor(tmp_path, DATABASE_URL=database)
     assert report.said("warning", "quarantine").startswith("3 readings ")
     assert "1 damaged segments" in report.text
 
@@ -241,8 +256,8 @@ def test_an_embedded_database_that_is_damaged_or_from_another_version(tmp_path: 
 # PostgreSQL
 
 
-def test_a_wrong_password(tmp_path: Path, postgres: Postgres, database: str) -> None:
-    report = doctor(tmp_path, DATABASE_URL=database.replace(postgres.password, "secret-word"))
+def test_a_wrong_password(tmp_path: Path, postgres: Postgres, empty_database: str) -> None:
+    report = doctor(tmp_path, DATABASE_URL=empty_database.replace(postgres.password, "secret-word"))
     assert "password authentication failed" in report.said("fault", "database")
 
 
@@ -255,7 +270,8 @@ def test_a_database_that_is_not_there_or_does_not_answer(
     assert "cannot be used" in doctor(tmp_path, DATABASE_URL=refused).said("fault", "database")
     with closing(socket.create_server(("127.0.0.1", 0))) as silent:
         url = f"postgresql://sensors:secret-word@127.0.0.1:{silent.getsockname()[1]}/sensors"
-        assert "does not answer" in doctor(tmp_path, DATABASE_URL=url).said("fault", "database")
+        report = doctor_process(tmp_path, DATABASE_URL=url)
+        assert "does not answer" in report.said("fault", "database")
 
 
 @pytest.mark.parametrize(
@@ -274,10 +290,10 @@ def test_a_database_that_is_not_there_or_does_not_answer(
     ids=["older", "newer", "owner", "privilege", "read-only"],
 )
 def test_a_database_that_is_not_fit(
-    tmp_path: Path, postgres: Postgres, migrated: str, sql: str, bad: tuple[str, str]
+    tmp_path: Path, postgres: Postgres, database: str, sql: str, bad: tuple[str, str]
 ) -> None:
-    postgres.script(sql, migrated)
-    assert doctor(tmp_path, DATABASE_URL=migrated).bad == {bad}
+    postgres.script(sql, database)
+    assert doctor(tmp_path, DATABASE_URL=database).bad == {bad}
 
 
 # The port and the address
@@ -336,13 +352,17 @@ def test_a_proxy_that_keeps_back_addresses_and_live_connections(tmp_path: Path) 
     assert "TRUSTED_PROXIES" in report.said("warning", "proxy")
 
 
-def test_the_doctor_changes_nothing(tmp_path: Path, database: str, postgres: Postgres) -> None:
+def test_the_doctor_changes_nothing(
+    tmp_path: Path, empty_database: str, postgres: Postgres
+) -> None:
     data = tmp_path / "data"
     data.mkdir(mode=0o700)
-    doctor(tmp_path, DATABASE_URL=database)
+    doctor(tmp_path, DATABASE_URL=empty_database)
     assert list(data.iterdir()) == []
     assert (
-        postgres.execute("SELECT 1 FROM pg_class WHERE relname = 'readings'", database=database)
+        postgres.execute(
+            "SELECT 1 FROM pg_class WHERE relname = 'readings'", database=empty_database
+        )
         == []
     )
     shutil.rmtree(data)

@@ -24,6 +24,8 @@ from tests.servers import READ_KEY, Server, serving
 PAGE = (Path(__file__).parents[2] / "docs/live.md").read_text(encoding="utf-8")
 PATIENCE = 60
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 Shown = Callable[[], Awaitable[str]]
 """What a client has shown so far."""
 
@@ -67,9 +69,11 @@ async def shown_by(browser: Browser, html: str) -> AsyncIterator[Shown]:
     """What a page of another origin shows."""
     async with elsewhere(html) as address:
         page = await browser.new_page()
-        await page.goto(address)
-        yield page.locator("pre").inner_text
-        await page.close()
+        try:
+            await page.goto(address)
+            yield page.locator("pre").inner_text
+        finally:
+            await page.close()
 
 
 @asynccontextmanager

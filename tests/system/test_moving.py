@@ -21,7 +21,8 @@ from tests.weather import weather
 
 MANY = 1_000_000
 
-# Waits for longer than the program does, so that it is killed before.
+# A commit waits once there are many readings, for longer than the program does, so that it is
+# killed before.
 HOLD = """
 CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -90,12 +91,6 @@ def stored(postgres: Postgres, database: str) -> int:
     return number
 
 
-def hold(postgres: Postgres, database: str, folder: Path) -> None:
-    """Make the tables, and have a commit wait once there are many readings."""
-    Program(folder, "upgrade", database=database).finish()
-    postgres.script(HOLD, database)
-
-
 def release(postgres: Postgres, database: str) -> int:
     """End what waits, and return how many readings were committed."""
     postgres.script(
@@ -114,7 +109,7 @@ def test_killed_in_the_middle_it_finishes_on_the_second_run(
     original.make(postgres, source)
     original.fill(postgres, source, original.shown(weather()))
     program = Program(tmp_path, "import-original", source, database=database)
-    hold(postgres, database, tmp_path)
+    postgres.script(HOLD, database)
     program.kill(program.start(), lambda: stored(postgres, database), 8_000)
     kept = release(postgres, database)
     assert kept == 8_000
@@ -132,7 +127,7 @@ def test_a_copy_killed_in_the_middle_is_finished_by_the_second_run(
     rows = original.shown(weather()[:12_000])
     source = original.make_file(tmp_path / "original.db", rows)
     Program(tmp_path, "import-original", source).finish()
-    hold(postgres, database, tmp_path)
+    postgres.script(HOLD, database)
     program = Program(tmp_path, "copy", "--to", database)
     program.kill(program.start(), lambda: stored(postgres, database), 10_000)
     assert release(postgres, database) == 10_000

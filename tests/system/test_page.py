@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, ConsoleMessage, Locator, Page, expect
 
 from sensorflow.readings import KNOWN_MEASUREMENTS
@@ -19,13 +20,23 @@ MINUTE = timedelta(minutes=1)
 AXE = Path(__file__).parents[2] / "dashboard/node_modules/axe-core/axe.min.js"
 
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
     with serving(tmp_path) as server:
         yield server
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that is sent nothing."""
+    with serving(tmp_path_factory.mktemp("empty")) as server:
+        yield server
+
+
+@pytest_asyncio.fixture(loop_scope="module")
 async def page(browser: Browser) -> AsyncIterator[Page]:
     """A page that may not complain: an error, or a breach of the policy, fails the test."""
     complaints: list[str] = []
@@ -41,6 +52,7 @@ async def page(browser: Browser) -> AsyncIterator[Page]:
     page.on("console", listen)
     page.on("pageerror", lambda error: complaints.append(str(error)))
     yield page
+    await page.close()
     assert complaints == []
 
 
@@ -53,8 +65,8 @@ def value(page: Page, sensor: str, measurement: str = "temperature") -> str:
     return f'[data-sensor="{sensor}"] [data-measurement="{measurement}"] [data-value]'
 
 
-async def test_the_link_signs_in_and_leaves_no_key_behind(page: Page, server: Server) -> None:
-    await sign_in(page, server)
+async def test_the_link_signs_in_and_leaves_no_key_behind(page: Page, empty: Server) -> None:
+    await sign_in(page, empty)
     await expect(page.locator('[data-view="empty"]')).to_be_visible()
     await expect(page.locator('[data-view="empty"]')).to_contain_text("curl")
     assert READ_KEY not in page.url
@@ -68,8 +80,8 @@ async def test_the_link_signs_in_and_leaves_no_key_behind(page: Page, server: Se
     assert READ_KEY not in page.url
 
 
-async def test_the_form_signs_in_and_tells_a_wrong_key(page: Page, server: Server) -> None:
-    await page.goto(server.base)
+async def test_the_form_signs_in_and_tells_a_wrong_key(page: Page, empty: Server) -> None:
+    await page.goto(empty.base)
     field = page.locator('input[type="password"]')
     await field.fill("not the key")
     await field.press("Enter")
@@ -190,8 +202,8 @@ async def test_the_charts_begin_with_history(page: Page, server: Server) -> None
     assert len(lines) == 1 + 180
 
 
-async def test_signing_out_ends_the_session(page: Page, server: Server) -> None:
-    await sign_in(page, server)
+async def test_signing_out_ends_the_session(page: Page, empty: Server) -> None:
+    await sign_in(page, empty)
     await page.get_by_role("button", name="Sign out").click()
     await expect(page.locator('[data-view="sign-in"]')).to_be_visible()
     await page.reload()
@@ -204,12 +216,24 @@ async def test_it_speaks_brazilian_portuguese(browser: Browser, server: Server) 
     await send(server, "cozinha", 21.5)
     await expect(page.locator(value(page, "cozinha"))).to_have_text("21,5")
     assert await page.locator("html").get_attribute("lang") == "pt-BR"
+    await page.close()
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server with readings of few measurements and of many, which nobody sends any more."""
+    with serving(tmp_path_factory.mktemp("filled")) as server:
+        free = {f"slot{number}.load": number / 7 for number in range(64)}
+        asyncio.run(send(server, "kitchen", 21.5))
+        asyncio.run(send(server, "cellar", 12.5, co2=417))
+        asyncio.run(send_many(server, [{"sensor_id": "rack", **free}]))
+        yield server
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1440])
 async def test_it_is_usable_by_everybody(
-    browser: Browser, server: Server, scheme: str, width: int
+    browser: Browser, empty: Server, filled: Server, scheme: str, width: int
 ) -> None:
     context = await browser.new_context(
         color_scheme="dark" if scheme == "dark" else "light",
@@ -219,18 +243,17 @@ async def test_it_is_usable_by_everybody(
     page = await context.new_page()
     for view in ("sign-in", "empty", "sensors"):
         if view == "sign-in":
-            await page.goto(server.base)
+            await page.goto(empty.base)
         elif view == "empty":
-            await sign_in(page, server)
+            await sign_in(page, empty)
         else:
-            await send(server, "kitchen", 21.5)
-            await send(server, "cellar", 12.5, co2=417)
-            free = {f"slot{number}.load": number / 7 for number in range(64)}
-            await send_many(server, [{"sensor_id": "rack", **free}])
+            await sign_in(page, filled)
         await expect(page.locator(f'[data-view="{view}"]')).to_be_visible()
         if view == "sensors":
             await page.get_by_role("button", name="Show all 64 measurements").press("Enter")
             await expect(page.locator('[data-sensor="rack"] [data-value]')).to_have_count(64)
+            await expect(page.locator(value(page, "kitchen"))).to_have_text("21.5")
+            await expect(page.locator(value(page, "cellar", "co2"))).to_have_text("417")
         await page.evaluate(AXE.read_text())
         violations = await page.evaluate(
             "axe.run().then(r => r.violations.map(v => [v.id, v.nodes.map(n => n.html)]))"
@@ -242,9 +265,9 @@ async def test_it_is_usable_by_everybody(
     await context.close()
 
 
-async def test_the_api_description_opens_offline(page: Page, server: Server) -> None:
+async def test_the_api_description_opens_offline(page: Page, empty: Server) -> None:
     requests: list[str] = []
     page.on("request", lambda request: requests.append(request.url))
-    await page.goto(f"{server.base}/docs")
+    await page.goto(f"{empty.base}/docs")
     await expect(page.get_by_text("/api/temperature_reading").first).to_be_visible()
-    assert all(url.startswith((server.base, "data:")) for url in requests)
+    assert all(url.startswith((empty.base, "data:")) for url in requests)

@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import threading
@@ -164,33 +165,32 @@ def test_sqlite_is_backed_up_under_load_and_restored(tmp_path: Path) -> None:
         assert sender.ids[sender.sent] == 2 * 10**12 + 1
 
 
-@pytest.mark.parametrize("what", ["text", "torn", "foreign", "absent"])
-def test_what_is_no_copy_is_not_restored(tmp_path: Path, what: str) -> None:
-    copy = tmp_path / "copy.db"
+def test_what_is_no_copy_is_not_restored(tmp_path: Path) -> None:
+    copy, whole = tmp_path / "copy.db", tmp_path / "whole.db"
     with Server(tmp_path) as server:
         Sender(server).several(200)
-        done(run(server, "db", "backup", copy))
+        done(run(server, "db", "backup", whole))
         assert server.terminate() == 0
         before = numbered(server.rows(SELECT))
-        if what == "text":
-            copy.write_text("no database")
-        elif what == "torn":
-            size = copy.stat().st_size
-            with copy.open("r+b") as file:
-                file.seek(size // 2)
-                file.write(b"\xff" * (size // 4))
-        elif what == "foreign":
-            copy.unlink()
-            with closing(sqlite3.connect(copy)) as database:
-                database.execute("CREATE TABLE another (id INTEGER)")
-        else:
-            copy.unlink()
-        refused = run(server, "db", "restore", copy)
-        assert refused.returncode == 2
-        assert refused.stderr.startswith("sensorflow: ")
-        assert len(refused.stderr.splitlines()) == 1
-        assert numbered(server.rows(SELECT)) == before
-        assert not list(server.data_dir.glob("*.new*"))
+        for what in ("text", "torn", "foreign", "absent"):
+            copy.unlink(missing_ok=True)
+            if what == "text":
+                copy.write_text("no database")
+            elif what == "torn":
+                shutil.copy(whole, copy)
+                size = copy.stat().st_size
+                with copy.open("r+b") as file:
+                    file.seek(size // 2)
+                    file.write(b"\xff" * (size // 4))
+            elif what == "foreign":
+                with closing(sqlite3.connect(copy)) as database:
+                    database.execute("CREATE TABLE another (id INTEGER)")
+            refused = run(server, "db", "restore", copy)
+            assert refused.returncode == 2, what
+            assert refused.stderr.startswith("sensorflow: "), what
+            assert len(refused.stderr.splitlines()) == 1, what
+            assert numbered(server.rows(SELECT)) == before, what
+            assert not list(server.data_dir.glob("*.new*")), what
         server.start()
 
 

@@ -40,8 +40,8 @@ pytestmark = pytest.mark.usefixtures("no_client_left")
 
 
 @pytest.mark.parametrize("way", ["WORKERS=2", "--workers 2"])
-async def test_connections_reach_both_workers(make: Serve, way: str) -> None:
-    server = make(WORKERS="2" if way == "WORKERS=2" else "")
+async def test_connections_reach_both_workers(make: Serve, empty_database: str, way: str) -> None:
+    server = make(empty_database, WORKERS="2" if way == "WORKERS=2" else "")
     if way == "--workers 2":
         server.arguments = way.split()
     server.start()
