@@ -150,6 +150,18 @@ async def test_what_has_no_column_is_kept_all_the_same(
     assert reading_in(oldest) | {"later": 1.5, "other.one": 2.0} == reading_in(oldest)
 
 
+async def test_an_answer_ends_when_much_was_looked_through(
+    app: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "PAGE", 2)
+    monkeypatch.setattr(history, "LOOKS", 3)
+    await post(app, [at(n, flow=n) for n in range(1, 10)] + [at(0, co2=1)])
+    first = (await ask(app, "?sensor_id=line-1&measurement=co2")).json()
+    assert first["readings"] == []
+    assert first["next"] is not None
+    assert ids(await pages(app, "?sensor_id=line-1&measurement=co2")) == [10]
+
+
 @pytest.mark.parametrize(
     ("accept", "kind"),
     [

@@ -24,8 +24,9 @@ from sensorflow.web.sinks import until_disconnect
 SLICE: Final = 200
 """Readings encoded in one turn of the event loop: a millisecond or two."""
 
-LOOKS: Final = 50
-"""Pages read for one answer in JSON; then it ends, whatever it holds, and `next` goes on."""
+LOOKS: Final = 20
+"""Pages read for one answer in JSON, in a few tenths of a second; then it ends, whatever it holds,
+and `next` goes on."""
 
 SEND_TIMEOUT: Final = 30.0
 """Seconds in which a client may take nothing of a stream; then it is cut off."""
