@@ -189,6 +189,7 @@ async def test_the_form_is_what_the_client_accepts(app: Running, accept: str, ki
             "&sensor_id=a&start=2026-01-31T00:00:00Z&end=2026-02-28T00:00:00Z",
             "sensorflow-a-20260131-20260228.csv",
         ),
+        ("&start=0001-01-01T00:00:00Z&end=now", r"sensorflow-readings-00010101-\d{8}.csv"),
     ],
 )
 async def test_a_file_has_a_sensible_name(app: Running, query: str, name: str | None) -> None:

@@ -197,8 +197,8 @@ def _disposition(asked: Asked, suffix: str) -> bytes:
     sensors = asked.selection.sensors
     named = _ODD.sub("_", sensors[0])[:64] if sensors and len(sensors) == 1 else "readings"
     start, end = asked.selection.range
-    days = [f"{day:%Y%m%d}" for day in (start, end or datetime.now(UTC)) if day is not None]
-    name = "-".join(["sensorflow", named, *days])
+    days = [day.date().isoformat() for day in (start, end or datetime.now(UTC)) if day is not None]
+    name = "-".join(["sensorflow", named, *(day.replace("-", "") for day in days)])
     return f'attachment; filename="{name}.{suffix}"'.encode()
 
 
