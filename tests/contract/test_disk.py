@@ -303,6 +303,18 @@ async def test_the_next_partition_begins_when_the_newest_is_large_or_old_enough(
     ]  # fmt: skip
 
 
+async def test_a_partition_goes_when_its_very_last_reading_is_followed(postgres: House) -> None:
+    await postgres.store(1)
+    await postgres.execute("SELECT setval('readings_id_seq', 999999)")
+    assert await postgres.store(2, 1) == [1_000_000, 1_000_001]
+    await postgres.disk.begin_piece(None, None)
+    await postgres.execute("UPDATE followers SET cursor = 999999")
+    assert await postgres.disk.drop_raw(None) is Undroppable.NOT_FOLLOWED
+    await postgres.execute("UPDATE followers SET cursor = 1000000")
+    assert isinstance(await postgres.disk.drop_raw(None), Dropped)
+    assert await postgres.ids() == [1_000_001]
+
+
 async def test_one_of_all_workers_drops_and_another_when_it_is_gone(postgres: House) -> None:
     storage = postgres.storage
     assert isinstance(storage, PostgresStorage)

@@ -150,6 +150,18 @@ async def test_what_has_no_column_is_kept_all_the_same(
     assert reading_in(oldest) | {"later": 1.5, "other.one": 2.0} == reading_in(oldest)
 
 
+async def test_an_answer_ends_when_much_was_looked_through(
+    app: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "PAGE", 2)
+    monkeypatch.setattr(history, "LOOKS", 3)
+    await post(app, [at(n, flow=n) for n in range(1, 10)] + [at(0, co2=1)])
+    first = (await ask(app, "?sensor_id=line-1&measurement=co2")).json()
+    assert first["readings"] == []
+    assert first["next"] is not None
+    assert ids(await pages(app, "?sensor_id=line-1&measurement=co2")) == [10]
+
+
 @pytest.mark.parametrize(
     ("accept", "kind"),
     [
@@ -177,6 +189,7 @@ async def test_the_form_is_what_the_client_accepts(app: Running, accept: str, ki
             "&sensor_id=a&start=2026-01-31T00:00:00Z&end=2026-02-28T00:00:00Z",
             "sensorflow-a-20260131-20260228.csv",
         ),
+        ("&start=0001-01-01T00:00:00Z&end=now", r"sensorflow-readings-00010101-\d{8}.csv"),
     ],
 )
 async def test_a_file_has_a_sensible_name(app: Running, query: str, name: str | None) -> None:

@@ -305,6 +305,11 @@ async def test_only_the_admin_key_changes(app: Running) -> None:
     }
     app.http.cookies.clear()
     assert (await app.http.patch("/api/sensors/line-1", headers=own)).status_code == 401
+    # Addresses are written down by proxies and browsers.
+    for method in ("PATCH", "DELETE"):
+        address = f"/api/sensors/line-1?confirm=line-1&api-key={ADMIN_KEY}"
+        assert (await app.http.request(method, address)).status_code == 401
+    assert (await ask(app, "line-1"))["sensor_id"] == "line-1"
     response = await patch(app, "nobody", {"name": "x"})
     assert (response.status_code, response.json()["reason"]) == (404, "sensor_unknown")
     response = await patch(app, "line-1", {}, **{"Content-Type": "text/plain"})

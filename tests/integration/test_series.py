@@ -126,6 +126,8 @@ async def test_a_range_that_is_over_is_sent_again_only_if_it_changed(app: Runnin
         ("&".join(f"sensor_id={n}" for n in range(101)), 400, "bad_request"),
         ("sensor_id=a&start=soon", 422, "bad_range"),
         ("sensor_id=a&start=now&end=-1h", 422, "bad_range"),
+        ("sensor_id=a&measurement=", 422, "bad_measurement_name"),
+        ("sensor_id=a&measurement=%00", 422, "bad_measurement_name"),
     ],
 )
 async def test_what_cannot_be_answered_is_refused_by_name(

@@ -360,6 +360,22 @@ def test_an_upgrade_that_is_no_handshake_is_not_kept_and_harms_no_shutdown(serve
     assert "Traceback" not in server.log.read_text()
 
 
+def test_who_posts_a_reading_and_offers_a_websocket_has_it_stored(steady: Server) -> None:
+    offer = {"Connection": "close, Upgrade", "Upgrade": "websocket", "X-API-Key": INGEST_KEY}
+    body = json.dumps(reading(1)).encode()
+    kind = {"Content-Type": "application/json", "Content-Length": str(len(body))}
+    answer = http(steady.port, "POST /api/temperature_reading", body, {**offer, **kind})
+    assert answer.startswith(b"HTTP/1.1 201 ")
+
+
+def test_who_takes_it_for_a_proxy_is_refused(steady: Server) -> None:
+    before = steady.log.read_text()
+    answer = http(steady.port, "CONNECT elsewhere.example:443", b"\x16\x03\x01")
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b'"reason":"bad_request"' in answer
+    assert steady.log.read_text() == before
+
+
 OFFER = (
     b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
     b"HTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n"

@@ -24,8 +24,9 @@ from sensorflow.web.sinks import until_disconnect
 SLICE: Final = 200
 """Readings encoded in one turn of the event loop: a millisecond or two."""
 
-LOOKS: Final = 50
-"""Pages read for one answer in JSON; then it ends, whatever it holds, and `next` goes on."""
+LOOKS: Final = 20
+"""Pages read for one answer in JSON, in a few tenths of a second; then it ends, whatever it holds,
+and `next` goes on."""
 
 SEND_TIMEOUT: Final = 30.0
 """Seconds in which a client may take nothing of a stream; then it is cut off."""
@@ -196,8 +197,8 @@ def _disposition(asked: Asked, suffix: str) -> bytes:
     sensors = asked.selection.sensors
     named = _ODD.sub("_", sensors[0])[:64] if sensors and len(sensors) == 1 else "readings"
     start, end = asked.selection.range
-    days = [f"{day:%Y%m%d}" for day in (start, end or datetime.now(UTC)) if day is not None]
-    name = "-".join(["sensorflow", named, *days])
+    days = [day.date().isoformat() for day in (start, end or datetime.now(UTC)) if day is not None]
+    name = "-".join(["sensorflow", named, *(day.replace("-", "") for day in days)])
     return f'attachment; filename="{name}.{suffix}"'.encode()
 
 

@@ -13,6 +13,7 @@ from sensorflow.errors import Reason, Refusal
 from sensorflow.history.buckets import Bucket, parse_bucket
 from sensorflow.history.ranges import parse_range
 from sensorflow.history.series import MAX_POINTS, Answer, Question, SeriesReader
+from sensorflow.ingest.formats import check_name
 from sensorflow.readings import MAX_MEASUREMENTS, check_sensor_id
 from sensorflow.web.admission import MAX_SENSORS
 from sensorflow.web.gate import Gate
@@ -92,7 +93,7 @@ def add_series(app: FastAPI, gate: Gate, series_reader: SeriesReader) -> None:
         until = given.end or now
         question = Question(
             [check_sensor_id(name) for name in dict.fromkeys(sensor_id)],
-            list(dict.fromkeys(measurement or ())),
+            [check_name(name) for name in dict.fromkeys(measurement or ())],
             given.start or until - SPAN,
             until,
             _bucket(bucket, points),
