@@ -418,11 +418,12 @@ def test_endless_trailers_are_cut_off(steady: Server, field: bytes) -> None:
         connection.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n0\r\n")
         sent = 0
         try:
-            while sent < 50_000_000:
+            while sent < 200_000_000:
                 sent += connection.send(field * max(1, 60_000 // len(field)))
         except OSError:
             pass
-    assert sent < 20_000_000  # what the kernel's buffers took beside our bound
+    # Our bound of 11 MiB, and what the kernel's buffers took beyond it: up to 32 MiB and 4.
+    assert sent < 50_000_000
     assert send_pico(steady).startswith(b"HTTP/1.1 201 ")
 
 
