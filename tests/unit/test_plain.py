@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sensorflow.errors import Refusal
 from sensorflow.ingest import formats
-from sensorflow.ingest.plain import plain_reading
+from sensorflow.ingest.plain import plain_array, plain_reading, reading_of
 from sensorflow.readings import Reading
 
 RECEIVED = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -83,6 +83,25 @@ def test_a_reading_of_known_names_is_plain_and_the_same(fields: list[tuple[str, 
     reading = plain_reading(body, RECEIVED, "192.0.2.7")
     assert reading is not None
     assert same(reading, general(body, None, whole=False))
+
+
+@given(st.lists(PLAIN, min_size=1, max_size=5))
+def test_an_array_of_plain_readings_is_each_of_them(
+    readings: list[list[tuple[str, str]]],
+) -> None:
+    bodies = [as_body(fields) for fields in readings]
+    decoded = plain_array(b"[%b]" % b", ".join(bodies))
+    assert [reading_of(plain, RECEIVED, "192.0.2.7", None) for plain in decoded] == [
+        plain_reading(body, RECEIVED, "192.0.2.7") for body in bodies
+    ]
+
+
+@pytest.mark.parametrize("odd", [b'{"co2":1}', b"7", b'{"temperature":"1"}', b"[]", b"{", b"\xff"])
+def test_an_array_with_another_form_in_it_is_left_to_the_general_way(odd: bytes) -> None:
+    plain = b'{"sensor_id":"cellar","temperature":1}'
+    assert len(plain_array(b"[%b,%b]" % (plain, plain))) == 2
+    assert not plain_array(b"[%b,%b]" % (plain, odd))
+    assert not plain_array(plain)
 
 
 @given(st.lists(FIELDS, max_size=7), st.sampled_from((None, "of the address")), st.booleans())

@@ -4,6 +4,7 @@ Known names only, numbers as JSON numbers: that is read in less than half the ti
 `ingest.formats` takes, with the same outcome. All other forms, and all faults, are left to it.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
@@ -16,7 +17,9 @@ from sensorflow.ingest.times import device_time
 from sensorflow.readings import Clock, Reading, check_sensor_id
 
 
-class _Plain(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+class Plain(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    """The fields of one reading, of the right types; nothing else is checked yet."""
+
     sensor_id: str | UnsetType = UNSET
     temperature: float | UnsetType = UNSET
     humidity: float | UnsetType = UNSET
@@ -24,7 +27,16 @@ class _Plain(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     recorded_at: int | float | str | UnsetType = UNSET
 
 
-_decode: Final = msgspec.json.Decoder(_Plain).decode
+_decode: Final = msgspec.json.Decoder(Plain).decode
+_decode_array: Final = msgspec.json.Decoder(list[Plain]).decode
+
+
+def plain_array(body: bytes) -> Sequence[Plain]:
+    """The elements of a JSON array; none where any of them has another form."""
+    try:
+        return _decode_array(body)
+    except (ValueError, RecursionError):
+        return ()
 
 
 def plain_reading(
@@ -42,6 +54,21 @@ def plain_reading(
     """
     try:
         plain = _decode(body)
+    except (ValueError, RecursionError):
+        return None
+    return reading_of(plain, received_at, client_ip, sensor_id, whole=whole)
+
+
+def reading_of(
+    plain: Plain,
+    received_at: datetime,
+    client_ip: str | None,
+    sensor_id: str | None,
+    *,
+    whole: bool = False,
+) -> Reading | None:
+    """What `plain_reading` makes of what was decoded."""
+    try:
         name = plain.sensor_id
         sensor_id = sensor_id if name is UNSET else check_sensor_id(name)
         at = plain.recorded_at
@@ -49,7 +76,7 @@ def plain_reading(
             recorded_at, clock = received_at, Clock.SERVER
         else:
             recorded_at, clock = device_time(at, received_at, shown), Clock.DEVICE
-    except (ValueError, RecursionError, Refusal):
+    except Refusal:
         return None
     temperature, humidity, pressure = plain.temperature, plain.humidity, plain.pressure
     measurements: dict[str, float]

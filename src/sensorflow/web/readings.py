@@ -8,7 +8,7 @@ import msgspec
 
 from sensorflow.errors import Reason, Refusal
 from sensorflow.ingest import bodies, formats
-from sensorflow.ingest.plain import plain_reading
+from sensorflow.ingest.plain import Plain, plain_array, plain_reading, reading_of
 from sensorflow.ingest.receipts import Answer, Receipt, Status
 from sensorflow.ingest.sensor_community import VALUES, Names, station_reading
 from sensorflow.ingest.writer import Writer
@@ -45,8 +45,18 @@ class ReadingsEndpoint(IngestRoute):
         sensor_id = default_sensor(scope["query_string"])
         body = await read_unpacked(headers, receive)
         as_lines = kind in NDJSON
-        parts = bodies.ndjson_parts(body) if as_lines else bodies.json_parts(body)
         now, client_ip = datetime.now(UTC), asgi.client_address(scope)
+
+        def checked(plain: Plain) -> Reading | None:
+            return reading_of(plain, now, client_ip, sensor_id)
+
+        plain = () if as_lines else plain_array(body)
+        if 0 < len(plain) <= bodies.MAX_READINGS:
+            readings = [r for r in await bodies.in_slices(checked, plain) if r is not None]
+            if len(readings) == len(plain):
+                return await self._store(readings, ())
+        # Some have another form, or are to be refused: then each is looked at by itself.
+        parts = bodies.ndjson_parts(body) if as_lines else bodies.json_parts(body)
 
         def read(part: bytes | msgspec.Raw) -> tuple[Reading, int]:
             fields = formats.decode_object(bytes(part))
@@ -73,8 +83,8 @@ class ReadingsEndpoint(IngestRoute):
                 return refusal
 
         if parts is None:
-            plain = plain_reading(body, now, client_ip, sensor_id)
-            return await self.store_one(*read(body) if plain is None else (plain, 0))
+            one = plain_reading(body, now, client_ip, sensor_id)
+            return await self.store_one(*read(body) if one is None else (one, 0))
         if not parts:
             raise Refusal(Reason.WRONG_SHAPE, "The body holds no reading.")
         return await self._store(await bodies.in_slices(check, parts), ignoring)
