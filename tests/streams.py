@@ -63,20 +63,20 @@ class Stored:
 class Stream:
     """A wired live room, and what was committed so far."""
 
-    def __init__(self, *, ring_values: int = 300, stall_timeout: float = 30.0) -> None:
+    def __init__(self, *, ring_bytes: int = 300_000, stall_timeout: float = 30.0) -> None:
         self.metrics = Metrics()
         self.hub = Hub(self.metrics)
         self.stored = Stored()
         self.pages = Pages(self.stored, encode)
         self.catch_up = CatchUp(self.hub, self.pages, self.metrics, stall_timeout)
-        self._ring_values = ring_values
+        self._ring_bytes = ring_bytes
         self.start()
 
     def start(self) -> None:
         """Have the hub begin at the newest reading that is stored."""
         newest = self.stored.readings[-1:]
         self.hub.start(CommittedBatch(newest, WireForms(newest, encode)) if newest else None)
-        self.hub.ring = Ring(self.hub.cursor or 0, self._ring_values)
+        self.hub.ring = Ring(self.hub.cursor or 0, self._ring_bytes)
 
     def store(self, *sensors: str) -> CommittedBatch:
         """Commit one reading of each, and tell nobody."""

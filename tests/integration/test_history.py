@@ -302,6 +302,7 @@ def _at(reading: Told) -> datetime:
             "too_many_sensors",
             "sensor_id",
         ),
+        ("?" + "&".join(["sensor_id=a"] * 101), 422, "too_many_sensors", "sensor_id"),
         (
             "?" + "&".join(f"measurement=m{n}" for n in range(65)),
             422,

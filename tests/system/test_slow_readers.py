@@ -21,6 +21,7 @@ from typing import Final
 import psutil
 import pytest
 
+from sensorflow.live.ring import RING_BYTES
 from tests.helpers import promised
 from tests.load import ANSWERED_WITHIN, wait_until
 from tests.servers import INGEST_KEY, READ_KEY, Server
@@ -33,7 +34,7 @@ STOPPED: Final = 8
 GROWTH: Final = 8 * 2**20
 """Bytes by which the server may grow while it streams: a few pages of 1,000 readings, each up to
 2 MiB as objects. All of the few at once would be more than 16 MiB."""
-KEPT: Final = 8 * 2**20
+KEPT: Final = RING_BYTES
 """Bytes of the readings posted beside, which the server keeps for who watches: `live.ring`."""
 OF_ONE_STOPPED: Final = 2 * 2**20
 """Bytes that one client may cost as long as it takes nothing: a page, and what its connection

@@ -27,7 +27,7 @@ async def test_since_replays_everything_after_the_cursor_and_goes_live() -> None
 
 
 async def test_what_the_ring_has_no_more_comes_from_the_storage() -> None:
-    stream = Stream(ring_values=15)
+    stream = Stream(ring_bytes=12_000)
     for _ in range(4 * PAGE):
         stream.commit("a", "b")
     pipe = stream.watch(since=0)
@@ -38,7 +38,7 @@ async def test_what_the_ring_has_no_more_comes_from_the_storage() -> None:
 
 
 async def test_many_at_the_same_place_share_their_reads() -> None:
-    stream = Stream(ring_values=15)
+    stream = Stream(ring_bytes=12_000)
     for _ in range(3 * PAGE):
         stream.commit("a")
     pipes = [stream.watch(since=n % PAGE) for n in range(200)]
@@ -94,7 +94,7 @@ async def test_who_waits_for_a_stream_that_was_set_back_is_told() -> None:
 
 
 async def test_a_gap_is_told_where_readings_were_removed() -> None:
-    stream = Stream(ring_values=0)
+    stream = Stream(ring_bytes=0)
     for _ in range(10):
         stream.commit("a")
     stream.stored.removed = 6
@@ -109,7 +109,7 @@ async def test_a_gap_is_told_where_readings_were_removed() -> None:
 
 @pytest.mark.parametrize("sensors", [(), ("a",), ("b",)])
 async def test_a_jump_of_the_ids_is_passed_at_once(sensors: tuple[str, ...]) -> None:
-    stream = Stream(ring_values=0)
+    stream = Stream(ring_bytes=0)
     stream.commit("a", "b")
     stream.stored.readings[-1].id = 10**12
     stream.start()
@@ -122,7 +122,7 @@ async def test_a_jump_of_the_ids_is_passed_at_once(sensors: tuple[str, ...]) -> 
 
 
 async def test_a_filtered_subscriber_resumes_with_its_own_readings() -> None:
-    stream = Stream(ring_values=15)
+    stream = Stream(ring_bytes=12_000)
     for n in range(3_000):
         stream.commit("ab"[n % 2], *("rare",) * (n % 1000 == 0))
     pipe = stream.watch("rare", since=0)
@@ -134,11 +134,11 @@ async def test_a_filtered_subscriber_resumes_with_its_own_readings() -> None:
     assert pipe.ids == rare
 
 
-@pytest.mark.parametrize("ring_values", [0, 300])
+@pytest.mark.parametrize("ring_bytes", [0, 300_000])
 async def test_a_filtered_subscriber_is_greeted_with_the_newest_of_its_own(
-    ring_values: int,
+    ring_bytes: int,
 ) -> None:
-    stream = Stream(ring_values=ring_values)
+    stream = Stream(ring_bytes=ring_bytes)
     stream.commit("a")
     stream.commit("b")
     stream.commit("c")
@@ -152,7 +152,7 @@ async def test_a_filtered_subscriber_is_greeted_with_the_newest_of_its_own(
 
 async def test_while_the_storage_is_away_it_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(catchup, "RETRY_PAUSE", 0.01)
-    stream = Stream(ring_values=0)
+    stream = Stream(ring_bytes=0)
     stream.commit("a")
     stream.commit("a")
     stream.stored.away = True
@@ -164,7 +164,7 @@ async def test_while_the_storage_is_away_it_is_asked_again(monkeypatch: pytest.M
 
 
 async def test_who_falls_behind_catches_up_and_goes_live_again() -> None:
-    stream = Stream(ring_values=600)
+    stream = Stream(ring_bytes=640_000)
     slow, brisk = Pipe(slow=True), stream.watch()
     stream.catch_up.begin(stream.subscriber(slow), None)
     for _ in range(1_000):
@@ -226,15 +226,15 @@ async def test_a_fault_closes_the_subscriber_it_concerns(monkeypatch: pytest.Mon
 
 
 @settings(max_examples=60, deadline=None)
-@given(seed=st.integers(0, 2**32), ring_values=st.sampled_from([0, 12, 90, 3_000]))
+@given(seed=st.integers(0, 2**32), ring_bytes=st.sampled_from([0, 12_000, 90_000, 3_000_000]))
 def test_any_mix_of_commits_resumes_and_slowness_leaves_each_its_whole_stream(
-    seed: int, ring_values: int
+    seed: int, ring_bytes: int
 ) -> None:
     """Each subscriber is what its cursor and its filter say, however it came by it."""
     chance = random.Random(seed)
 
     async def play() -> None:
-        stream = Stream(ring_values=ring_values)
+        stream = Stream(ring_bytes=ring_bytes)
         watching: list[tuple[Pipe, int, tuple[str, ...]]] = []
         for _ in range(60):
             for _ in range(chance.randrange(4)):

@@ -75,7 +75,10 @@ class Bench:
         await self.bus.start(lambda b: self.batches.append([r.id for r in b.readings]))
         tasks = [asyncio.create_task(self.bus.run()), asyncio.create_task(self.bus.listen())]
         self.bus.attach(newest, self.bus.cursor)
-        await eventually(lambda: self.bus.listening and len(self.stream.reads) > 0)
+        # Attaching and listening each have it look for what was missed; neither may still be due.
+        await eventually(
+            lambda: self.bus.listening and len(self.stream.reads) > 0 and not self.bus._behind
+        )
         try:
             yield self
         finally:

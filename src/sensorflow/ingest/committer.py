@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Container, Sequence
 from time import perf_counter
-from typing import Protocol
+from typing import Final, Protocol
 from uuid import UUID, uuid5
 
 from sensorflow.errors import BatchRefused, Reason, Refusal, StorageUnavailable
@@ -17,6 +17,10 @@ from sensorflow.readings import (
     Stored,
     WireForms,
 )
+
+FEW: Final = 512
+"""Outcomes of a commit below which most are asked for by a receipt each: their wire forms are made
+at once, and the readings themselves need not be kept."""
 
 
 class Appends(Protocol):
@@ -97,13 +101,17 @@ class Committer:
         """`own` are the places of those that a commit before has stored already."""
         answers: list[Answer] = []
         committed: list[Reading] = []
-        wire_forms = WireForms(committed, self._encode)
+        encoded: list[bytes] = []
+        few = len(outcomes) < FEW
+        wire_forms = encoded if few else WireForms(committed, self._encode)
         for place, outcome in enumerate(outcomes):
             # By exact type: a `match` takes as long as all the rest.
             kind = type(outcome)
             if kind is Stored:
                 answers.append(Receipt(Status.STORED, wire_forms, len(committed)))
                 committed.append(outcome.reading)
+                if few:
+                    encoded.append(self._encode(outcome.reading))
             elif isinstance(outcome, Conflict):
                 answers.append(conflict(outcome.reading, outcome.measurement))
             else:

@@ -5,17 +5,22 @@ from typing import Final, NamedTuple
 
 from sensorflow.live.frames import Frames
 
-RING_VALUES: Final = 100_000
-"""Measured values: some 33,000 readings, so that a restart's reconnects need no database.
+RING_BYTES: Final = 16_777_216
+"""Bytes of memory, about: 13,000 batches of one reading, or 24,000 readings in large batches.
 
-Their wire forms are made where somebody asks for them; with these they take some 30 MB.
+So a restart's reconnects need no database.
 """
+
+# What they take beside each other in memory, about; whether there are wire forms makes little odds.
+_OF_A_BATCH: Final = 600
+_OF_A_READING: Final = 350
+_OF_A_VALUE: Final = 110
 
 
 class _Batch(NamedTuple):
     frames: Frames
     last: int
-    values: int
+    bytes: int
 
 
 def _last(batch: _Batch) -> int:
@@ -23,22 +28,23 @@ def _last(batch: _Batch) -> int:
 
 
 class Ring:
-    """Batches in order, the oldest dropped beyond `max_values`."""
+    """Batches in order, the oldest dropped beyond some `max_bytes`."""
 
-    def __init__(self, cursor: int, max_values: int = RING_VALUES) -> None:
+    def __init__(self, cursor: int, max_bytes: int = RING_BYTES) -> None:
         """Begins after `cursor`, with nothing."""
         self._floor = cursor
-        self._max_values = max_values
-        self._values = 0
+        self._max_bytes = max_bytes
+        self._bytes = 0
         self._batches: list[_Batch] = []
 
     def append(self, frames: Frames, last: int, values: int) -> None:
         """Add the next batch, which ends with the id `last` and holds so many values."""
-        self._batches.append(_Batch(frames, last, values))
-        self._values += values
+        size = _OF_A_BATCH + _OF_A_READING * len(frames.ids) + _OF_A_VALUE * values
+        self._batches.append(_Batch(frames, last, size))
+        self._bytes += size
         dropped = 0
-        while self._values > self._max_values:
-            self._values -= self._batches[dropped].values
+        while self._bytes > self._max_bytes:
+            self._bytes -= self._batches[dropped].bytes
             self._floor = self._batches[dropped].last
             dropped += 1
         del self._batches[:dropped]

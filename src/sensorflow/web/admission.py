@@ -65,11 +65,11 @@ class Admission:
 
 
 def _asked(query: bytes, last_event_id: bytes | None) -> Asked:
-    sensors = set()
+    sensors: list[str] = []
     since = None
     for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
         if name == "sensor_id":
-            sensors.add(check_sensor_id(value))
+            sensors.append(check_sensor_id(value))
         elif name == "since":
             since = read_cursor(value, "since")
     check_sensors(sensors)

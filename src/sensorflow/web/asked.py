@@ -64,13 +64,13 @@ class Asked(NamedTuple):
 def asked_of(query: bytes, headers: Mapping[bytes, bytes], now: datetime) -> Asked:
     """What the request asks for. Raises a `Refusal`; parameters of other names mean nothing."""
     given: dict[str, str] = {}
-    sensors: dict[str, None] = {}
-    names: dict[str, None] = {}
+    sensors: list[str] = []
+    names: list[str] = []
     for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
         if name == "sensor_id":
-            sensors[check_sensor_id(value)] = None
+            sensors.append(check_sensor_id(value))
         elif name == "measurement":
-            names[check_name(value)] = None
+            names.append(check_name(value))
         elif name in _ONCE:
             given[name] = value
     check_sensors(sensors)
@@ -82,8 +82,8 @@ def asked_of(query: bytes, headers: Mapping[bytes, bytes], now: datetime) -> Ask
             field="measurement",
         )
     selection = Selection(
-        tuple(sensors) or None,
-        tuple(names) or None,
+        tuple(dict.fromkeys(sensors)) or None,
+        tuple(dict.fromkeys(names)) or None,
         parse_range(given.get("start"), given.get("end"), now),
     )
     chosen = _format(given.get("format"), headers.get(b"accept", b"").decode("latin-1"))
