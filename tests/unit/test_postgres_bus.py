@@ -74,11 +74,10 @@ class Bench:
     async def running(self, newest: int = 0) -> AsyncIterator["Bench"]:
         await self.bus.start(lambda b: self.batches.append([r.id for r in b.readings]))
         tasks = [asyncio.create_task(self.bus.run()), asyncio.create_task(self.bus.listen())]
+        # In this order there is one look for what was missed, and it is over.
+        await eventually(lambda: self.bus.listening)
         self.bus.attach(newest, self.bus.cursor)
-        # Attaching and listening each have it look for what was missed; neither may still be due.
-        await eventually(
-            lambda: self.bus.listening and len(self.stream.reads) > 0 and not self.bus._behind
-        )
+        await eventually(lambda: self.bus._delivered_at > 0)
         try:
             yield self
         finally:
