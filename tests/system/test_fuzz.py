@@ -1,6 +1,7 @@
 """Mutated bodies over all ingest routes of the real program: no 5xx, no stall, flat memory."""
 
 import asyncio
+import gzip
 import json
 import re
 import time
@@ -9,12 +10,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
+from typing import Final
 
 import psutil
 import pytest
 
+from sensorflow.ingest.bodies import MAX_UNPACKED
+from tests.devices import send_pico
 from tests.mutations import request
-from tests.servers import INGEST_KEY, Server, serving
+from tests.servers import INGEST_KEY, Server, http, serving
 
 SEED = 20260131
 CONNECTIONS = 8
@@ -23,6 +27,10 @@ PROBE_PAUSE = 0.005
 MAX_STALL = 1.0
 MAX_GROWTH = 32 * 2**20
 """Bytes, from after the first tenth on: caches are full by then."""
+
+
+AT_ONCE: Final = 4 * MAX_UNPACKED
+"""Bytes for a body that is refused: as it came, unpacked in pieces and as a whole."""
 
 
 @dataclass
@@ -133,6 +141,42 @@ async def test_mutated_bodies_are_answered_without_a_5xx(tmp_path: Path) -> None
         assert seen.statuses[201] > 100 < seen.statuses[400]
         assert seen.statuses[204] > 20 < seen.statuses[422]
         assert levels(server) <= {"info", "warning"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "begin", "unit", "end"),
+    [
+        ("json", b"[", b"{},", b"{}]"),
+        ("json", b"[", b"1,", b"1]"),
+        ("json", b'{"x":[', b"1,", b"1]}"),
+        ("x-ndjson", b"", b"1\n", b"1"),
+        ("x-ndjson", b"", b"{}\n", b"{}"),
+    ],
+)
+def test_millions_of_nothing_take_no_memory(
+    tmp_path: Path, kind: str, begin: bytes, unit: bytes, end: bytes
+) -> None:
+    """As large as a body may be, and a few KiB on its way here."""
+    number = (MAX_UNPACKED - len(begin) - len(end)) // len(unit)
+    packed = gzip.compress(begin + number * unit + end)
+    headers = {"X-API-Key": INGEST_KEY, "Content-Encoding": "gzip"}
+    headers |= {"Content-Type": f"application/{kind}", "Content-Length": str(len(packed))}
+    with serving(tmp_path) as server:
+        send_pico(server)
+        process = psutil.Process(server.process.pid)
+        before = most_ever(process)
+        answered = http(server.port, "POST /api/readings", packed, headers)
+        assert answered.startswith(b"HTTP/1.1 413 ")
+        assert b'"reason":"body_too_large"' in answered
+        assert most_ever(process) - before < AT_ONCE
+
+
+def most_ever(process: psutil.Process) -> int:
+    """Bytes that it has had in memory at once, at most."""
+    status = Path(f"/proc/{process.pid}/status").read_text(encoding="ascii")
+    found = re.search(r"VmHWM:\s+(\d+) kB", status)
+    assert found is not None
+    return int(found[1]) * 1024
 
 
 @pytest.mark.long

@@ -18,6 +18,10 @@ MAX_UNPACKED: Final = 10_485_760
 MAX_READINGS: Final = 10_000
 """Readings of one request."""
 
+MAX_PARTS: Final = 1_000_000
+"""Commas and line ends of a body. 10,000 readings with all their measurements have fewer; and each
+may part two things that take fifty times the memory of what they are written with."""
+
 SLICE: Final = 200
 """Readings that are decoded and checked at once: about a millisecond."""
 
@@ -89,6 +93,7 @@ def json_parts(body: bytes) -> Sequence[bytes | msgspec.Raw] | None:
 
     Raises a `Refusal` for an array that is not JSON as a whole, and for too many elements.
     """
+    _check_parts(body)
     if body.lstrip()[:1] != b"[":
         return None
     try:
@@ -103,9 +108,18 @@ def json_parts(body: bytes) -> Sequence[bytes | msgspec.Raw] | None:
 
 def ndjson_parts(body: bytes) -> Sequence[bytes]:
     """The lines that are not empty. Raises a `Refusal` for too many of them."""
+    _check_parts(body)
     lines = [line for line in body.split(b"\n") if line.strip()]
     _check_count(len(lines))
     return lines
+
+
+def _check_parts(body: bytes) -> None:
+    if body.count(b",") + body.count(b"\n") > MAX_PARTS:
+        raise Refusal(
+            Reason.BODY_TOO_LARGE,
+            f"The body has more than {MAX_PARTS:,} commas and line ends; send fewer readings at once.",
+        )
 
 
 def _check_count(count: int) -> None:

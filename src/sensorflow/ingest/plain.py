@@ -12,6 +12,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from sensorflow.errors import Refusal
+from sensorflow.ingest.bodies import MAX_READINGS
 from sensorflow.ingest.formats import shown
 from sensorflow.ingest.times import device_time
 from sensorflow.readings import Clock, Reading, check_sensor_id
@@ -32,7 +33,12 @@ _decode_array: Final = msgspec.json.Decoder(list[Plain]).decode
 
 
 def plain_array(body: bytes) -> Sequence[Plain]:
-    """The elements of a JSON array; none where any of them has another form."""
+    """The elements of a JSON array; none where any has another form, or where there are too many.
+
+    Each begins with a brace, so they are counted before any is made.
+    """
+    if body.count(b"{") > MAX_READINGS:
+        return ()
     try:
         return _decode_array(body)
     except (ValueError, RecursionError):
