@@ -1,6 +1,7 @@
 """Group commit: who waits for what, and who fails with whom."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC
@@ -9,7 +10,7 @@ from uuid import UUID
 import pytest
 
 from sensorflow.errors import BatchRefused, Reason, Refusal, StorageUnavailable
-from sensorflow.ingest.committer import Committer
+from sensorflow.ingest.committer import FEW, Committer
 from sensorflow.ingest.receipts import Answer, Receipt, Status
 from sensorflow.ingest.writer import Writer
 from sensorflow.metrics import Metrics
@@ -69,9 +70,17 @@ class Bench:
     def __init__(self, max_queued: int = 100, max_batch: int = 50) -> None:
         self.storage = HeldStorage()
         self.bus = RecordingBus()
+        self.encoded: list[str] = []
+        """The sensors whose readings' wire forms were made."""
+        wire_form = WireEncoder(UTC)
+
+        def encode(reading: Reading) -> bytes:
+            self.encoded.append(reading.sensor_id)
+            return wire_form(reading)
+
         metrics = Metrics()
         self.writer = Writer(
-            Committer(self.storage, self.bus, WireEncoder(UTC), metrics),
+            Committer(self.storage, self.bus, encode, metrics),
             metrics,
             max_queued=max_queued,
             max_batch=max_batch,
@@ -129,6 +138,18 @@ async def test_each_request_gets_its_own_answers_in_order() -> None:
         assert status(second) == [Status.STORED]
         assert isinstance(second[0], Receipt)
         assert b'"sensor_id":"b"' in second[0].wire_form
+
+
+@pytest.mark.parametrize("more", [0, FEW])
+async def test_wire_forms_of_a_large_commit_are_made_for_who_asks(more: int) -> None:
+    async with Bench(max_queued=FEW + 3, max_batch=FEW + 3).running() as bench:
+        sensors = ["again", "a", "b", *("c" for _ in range(more))]
+        (_, *receipts) = await bench.send(*sensors)
+        (batch,) = bench.bus.batches
+        assert bench.encoded == ([] if more else ["a", "b"])
+        assert [json.loads(form)["sensor_id"] for form in batch.wire_forms] == sensors[1:]
+        told = [receipt.wire_form for receipt in receipts if isinstance(receipt, Receipt)]
+        assert told == list(batch.wire_forms)
 
 
 async def test_only_stored_readings_are_published_with_the_receipts_own_bytes() -> None:
