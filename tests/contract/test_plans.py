@@ -13,7 +13,7 @@ from typing import Final
 import pytest
 
 from sensorflow.history.raw import PAGE
-from sensorflow.storage.postgres import history
+from sensorflow.storage.postgres import history, rollups
 from sensorflow.storage.postgres.connection import connect, parse
 from sensorflow.storage.postgres.session import Connection
 from sensorflow.storage.postgres.storage import PostgresStorage
@@ -88,3 +88,17 @@ async def test_the_newest_readings_are_found_by_index(
             assert "readings_1000001_sensor_recorded_at_idx" in plan, plan
     finally:
         await session.close()
+
+
+async def test_what_is_followed_is_read_without_parallel_workers(
+    database: Database, storage: PostgresStorage
+) -> None:
+    database.server.script(FILL, database.url)
+    assert await storage.lead() is not None
+    following = storage._leader()._connection
+    for cost in ("parallel_setup_cost", "parallel_tuple_cost", "min_parallel_table_scan_size"):
+        await following.execute(f"SET {cost} = 0")
+    for query in (rollups.WINDOW, rollups.SUMS, rollups.LATEST_OTHERS):
+        assert "Gather" not in await plan_of(following, query, (1, 2 * PAGE))
+    await following.execute("SET max_parallel_workers_per_gather = 2")
+    assert "Gather" in await plan_of(following, rollups.LATEST_OTHERS, (1, 2 * PAGE))

@@ -102,6 +102,7 @@ async def test_a_filtered_cursor_moves_with_the_heartbeat(
         ("", {"Last-Event-ID": "x"}, 422, "bad_cursor"),
         ("?sensor_id=", {}, 422, "bad_sensor_id"),
         ("?" + "&".join(f"sensor_id={n}" for n in range(101)), {}, 422, "too_many_sensors"),
+        ("?" + "&".join(["sensor_id=a"] * 101), {}, 422, "too_many_sensors"),
     ],
 )
 async def test_refusals_are_problems(
