@@ -205,8 +205,11 @@ def test_a_data_dir_that_cannot_be_made(tmp_path: Path) -> None:
 
 def test_a_disk_that_takes_nothing(tmp_path: Path) -> None:
     # As good as a full one, and it needs no file system of its own.
+    # Nor may the interpreter write what it compiles: cut off there, no later program could start.
     report = doctor_process(
-        tmp_path, before=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1024, 1024))
+        tmp_path,
+        before=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1024, 1024)),
+        PYTHONDONTWRITEBYTECODE="1",
     )
     assert report.bad == {("fault", "DATA_DIR")}
 
