@@ -118,7 +118,8 @@ def _check_parts(body: bytes) -> None:
     if body.count(b",") + body.count(b"\n") > MAX_PARTS:
         raise Refusal(
             Reason.BODY_TOO_LARGE,
-            f"The body has more than {MAX_PARTS:,} commas and line ends; send fewer readings at once.",
+            f"The body has more than {MAX_PARTS:,} commas and line ends; "
+            "send fewer readings at once.",
         )
 
 
