@@ -20,10 +20,11 @@ CONNECTIONS: Final = 64
 RATE: Final = 250
 
 PARTS: Final = (
-    ("respond_whole (sensorflow/web/http.py", "the response, mostly its one write to the socket"),
+    ("_write (sensorflow/web/answering.py", "the response, mostly its one write to the socket"),
     ("sensorflow/web/http.py", "bounds on requests (web/http.py)"),
     ("asyncpg/", "asyncpg: the batch to the database and back"),
     ("sensorflow/storage/", "the batch in the database's form (storage)"),
+    ("sensorflow/ingest/plain.py", "decoding and checking the body"),
     ("sensorflow/ingest/formats.py", "decoding and checking the body"),
     ("sensorflow/ingest/times.py", "decoding and checking the body"),
     ("WireEncoder", "the reading's wire form"),
@@ -35,7 +36,7 @@ PARTS: Final = (
     ("sensorflow/history/", "the follower"),
     ("sensorflow/metrics/", "counting"),
     ("sensorflow/web/", "the endpoint and its way there (web)"),
-    ("uvicorn/", "uvicorn: parsing, the task of each request"),
+    ("uvicorn/", "uvicorn: parsing"),
     ("asyncio/", "the event loop: reading sockets, callbacks"),
 )
 """What a frame of py-spy holds, and the part of the program it is; the first that fits counts."""

@@ -109,9 +109,11 @@ def create_app(
     max_buffered = settings.subscriber_buffer_kb * 1024
     live = LiveEndpoint(admission, catch_up, max_buffered, metrics)
     stream = StreamEndpoint(admission, catch_up, max_buffered, metrics)
+    ingest = IngestEndpoint(gate, backend.writer, metrics)
     edge = Edge(
+        prompt={INGEST_PATH: ingest},
         direct={
-            INGEST_PATH: IngestEndpoint(gate, backend.writer, metrics),
+            INGEST_PATH: ingest,
             READINGS_PATH: ByMethod(
                 {
                     "GET": HistoryEndpoint(gate, backend.history, encode, metrics),

@@ -78,7 +78,9 @@ def serve(request: pytest.FixtureRequest, tmp_path: Path) -> Serve:
                 application.asgi,
                 http=cast(
                     "type[asyncio.Protocol]",
-                    partial(BoundedHttpProtocol, application.metrics, Turns())
+                    partial(
+                        BoundedHttpProtocol, application.metrics, Turns(), application.asgi.prompt
+                    )
                     if own
                     else HttpToolsProtocol,
                 ),

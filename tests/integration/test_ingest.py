@@ -2,11 +2,14 @@
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator
 
 import pytest
+import structlog
 
 from sensorflow.errors import StorageUnavailable
+from sensorflow.ingest.writer import Writer
 from sensorflow.storage.sqlite import SqliteStorage
 from tests.integration.conftest import GOOD, Running, Serve
 from tests.servers import ADMIN_KEY, INGEST_KEY, READ_KEY
@@ -227,6 +230,91 @@ async def test_pipelined_requests_are_answered_in_order(app: Running) -> None:
     assert [answer.index(b'"s%d"' % n) for n in range(3)] == sorted(
         answer.index(b'"s%d"' % n) for n in range(3)
     )
+
+
+async def raw(app: Running, *pieces: bytes) -> bytes:
+    """What comes back until the server closes; the pieces are sent one after another."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", app.port)
+    writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    for piece in pieces:
+        writer.write(piece)
+        await writer.drain()
+        await asyncio.sleep(0)
+    async with asyncio.timeout(10):
+        answer = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    return answer
+
+
+HEAD = b"POST /api/temperature_reading HTTP/%b\r\nHost: x\r\nX-API-Key: " + INGEST_KEY.encode()
+BODY = json.dumps(GOOD).encode()
+LENGTH = b"\r\nContent-Length: %d" % len(BODY)
+
+
+@pytest.mark.parametrize("version", [b"1.0", b"1.1"])
+@pytest.mark.parametrize(
+    ("fields", "body"),
+    [
+        (LENGTH, BODY),
+        (LENGTH + b"\r\nExpect: 100-continue", BODY),
+        (b"\r\nTransfer-Encoding: chunked", b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY)),
+    ],
+    ids=["plain", "expecting", "chunked"],
+)
+async def test_however_a_request_comes_it_is_answered_alike(
+    app: Running, version: bytes, fields: bytes, body: bytes
+) -> None:
+    connection = b"\r\nConnection: " + (b"keep-alive" if version == b"1.0" else b"close")
+    request = HEAD % version + connection + fields + b"\r\n\r\n" + body
+    whole = await raw(app, request)
+    byte_by_byte = await raw(app, *(request[n : n + 1] for n in range(len(request))))
+    for number, answer in enumerate((whole, byte_by_byte), 1):
+        head, _, told = answer.removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n").partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 201 ")
+        assert b"\r\nconnection: close" in head.lower()
+        assert json.loads(told)["id"] == number
+
+
+async def test_requests_follow_each_other_on_one_connection(app: Running) -> None:
+    last = HEAD % b"1.1" + b"\r\nConnection: close" + LENGTH + b"\r\n\r\n" + BODY
+    wrong_key = last.replace(INGEST_KEY.encode(), b"wrong").replace(b"Connection: close\r\n", b"")
+    other = last.replace(b"temperature_reading", b"readings").replace(b"Connection: close\r\n", b"")
+    good = last.replace(b"Connection: close\r\n", b"")
+    answer = await raw(app, good, wrong_key, good, other, b"\r\n", last)
+    statuses = [part.split(b" ")[0] for part in answer.split(b"HTTP/1.1 ")[1:]]
+    assert statuses == [b"201", b"401", b"201", b"201", b"201"]
+
+
+async def test_a_fault_that_nobody_foresaw_is_answered_and_logged(
+    app: Running, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("unforeseen")
+
+    with monkeypatch.context() as broken, structlog.testing.capture_logs() as logged:
+        broken.setattr(Writer, "submit", fail)
+        response = await app.post()
+    assert response.status_code == 500
+    if not app.stock:
+        assert response.json()["reason"] == "internal_error"
+        assert app.refusals("internal_error") == 1
+        assert [str(line["exc_info"]) for line in logged] == ["unforeseen"]
+    else:
+        assert "unforeseen" in caplog.text
+    assert (await app.post()).status_code == 201
+
+
+async def test_what_a_client_left_behind_is_stored(app: Running) -> None:
+    request = HEAD % b"1.1" + LENGTH + b"\r\n\r\n" + BODY
+    async with app.watch() as screen:
+        _, writer = await asyncio.open_connection("127.0.0.1", app.port)
+        writer.write(request)
+        await writer.drain()
+        writer.transport.abort()
+        async with asyncio.timeout(10):
+            assert json.loads(await screen.recv())["sensor_id"] == GOOD["sensor_id"]
+    assert (await app.post()).json()["id"] == 2
 
 
 async def test_a_storage_that_is_away_is_told_with_retry_after(

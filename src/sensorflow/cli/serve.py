@@ -207,7 +207,8 @@ def _run(
             application.asgi,
             loop="uvloop",
             http=cast(
-                "type[asyncio.Protocol]", partial(BoundedHttpProtocol, application.metrics, Turns())
+                "type[asyncio.Protocol]",
+                partial(BoundedHttpProtocol, application.metrics, Turns(), application.asgi.prompt),
             ),
             ws=LiveProtocol,
             ws_ping_interval=PING_INTERVAL,

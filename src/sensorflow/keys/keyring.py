@@ -40,6 +40,10 @@ class Keyring:
     def __init__(self, digests: Mapping[Scope, bytes]) -> None:
         self._digests = dict(digests)
 
+    def allows(self, given: bytes, scope: Scope) -> bool:
+        """Whether the key with this digest is that of `scope`."""
+        return hmac.compare_digest(given, self._digests[scope])
+
     def scopes(self, given: bytes) -> frozenset[Scope]:
         """What the key with this digest may do, in time that does not tell how close it came."""
         return frozenset(

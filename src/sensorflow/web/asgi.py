@@ -53,7 +53,12 @@ async def refuse(
     refusal: Refusal,
     extra: Iterable[tuple[bytes, bytes]] = (),
 ) -> None:
-    """Count a refusal and tell it, once: every refusal over HTTP leaves through here."""
-    metrics.refused(refusal.reason, sensor_id=refusal.sensor_id)
-    status, headers, body = problem(refusal)
+    """Count a refusal and tell it, once."""
+    status, headers, body = refused(metrics, refusal)
     await respond(scope, send, status, [*headers, *extra], body)
+
+
+def refused(metrics: Metrics, refusal: Refusal) -> tuple[int, Headers, bytes]:
+    """Count a refusal; its response, which is to be sent: each over HTTP is counted here."""
+    metrics.refused(refusal.reason, sensor_id=refusal.sensor_id)
+    return problem(refusal)

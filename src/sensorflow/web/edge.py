@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, MutableMapping
 from time import perf_counter
+from types import MappingProxyType
 from typing import Any
 
 from sensorflow.errors import Reason, Refusal
@@ -9,6 +10,7 @@ from sensorflow.metrics import Metrics
 from sensorflow.metrics.instruments import Route
 from sensorflow.web import asgi
 from sensorflow.web.live import refuse_handshake
+from sensorflow.web.prompt import Endpoint, PromptRoute
 from sensorflow.web.proxies import Proxies
 
 LIVE_PATH = "/ws/sensor_updates"
@@ -35,8 +37,14 @@ class Edge:
         fallback: asgi.App,
         metrics: Metrics,
         proxies: Proxies | None,
+        prompt: Mapping[str, Endpoint] = MappingProxyType({}),
     ) -> None:
         self._direct = {path: (app, metrics.route(path)) for path, app in direct.items()}
+        self.prompt: Mapping[bytes, PromptRoute] = {
+            path.encode(): PromptRoute(endpoint, metrics.route(path), metrics, proxies)
+            for path, endpoint in prompt.items()
+        }
+        """By the request's whole target: what is answered without a task, past `__call__`."""
         self._live = live
         self._fallback = fallback
         self._metrics = metrics

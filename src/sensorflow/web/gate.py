@@ -73,11 +73,10 @@ class Gate:
                 "Too many wrong keys came from this address; wait, then send the right one.",
                 retry_after=ceil(wait),
             )
-        scopes = self._keyring.scopes(identity)
-        if needed in scopes:
+        if self._keyring.allows(identity, needed):
             self._failures.succeeded(address, identity)
             return identity
-        if scopes:
+        if self._keyring.scopes(identity):
             raise Refusal(
                 Reason.KEY_NOT_ALLOWED,
                 f"This key is known, but it may not {_DOES[needed]}; use the {VARIABLES[needed]}.",

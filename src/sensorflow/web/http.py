@@ -1,14 +1,17 @@
-"""uvicorn's HTTP protocol with what we need of it: bounds in time and size, and whole writes."""
+"""The HTTP protocol of our server: requests have bounds in time and size, and streams their end."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from sensorflow.errors import Reason, Refusal
 from sensorflow.metrics import Metrics
-from sensorflow.web.asgi import CUT, WHOLE_RESPONSE, Headers
+from sensorflow.web.answering import AnsweringHttpProtocol
+from sensorflow.web.asgi import CUT, Headers
 from sensorflow.web.problems import problem
+from sensorflow.web.prompt import PromptRoute
 from sensorflow.web.sinks import EVENT_STREAM, EventSink, close_soon
 from sensorflow.web.turns import Turns
 
@@ -43,14 +46,22 @@ _TOO_LATE: Final = _last_response(
 )
 
 
-class BoundedHttpProtocol(HttpToolsProtocol):
+class BoundedHttpProtocol(AnsweringHttpProtocol):
     """HTTP/1.1 whose requests have to arrive within bounds.
 
-    `metrics` counts those that do not. WebSocket handshakes take their `turns`.
+    `metrics` counts those that do not. WebSocket handshakes take their `turns`. What is posted to
+    one of the `prompt` targets is answered without a task where it can be.
     """
 
-    def __init__(self, metrics: Metrics, turns: Turns, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self,
+        metrics: Metrics,
+        turns: Turns,
+        prompt: Mapping[bytes, PromptRoute],
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(prompt, *args, **kwargs)
         self._metrics = metrics
         self._turns = turns
         self._head_bytes = 0
@@ -80,11 +91,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._in_head:
             self._head_bytes += len(data)
-        self._unset_keepalive_if_required()
+        self.idle_since = None
         self._feed(data)
         if self._waiting_since is None:
-            if self.cycle is None or self.cycle.response_complete:
-                # Line breaks between requests: uvicorn has just cancelled its keep-alive timer.
+            if self.idle_since is None and (self.cycle is None or self.cycle.response_complete):
+                # Line breaks between requests.
                 self._waiting_since = self.loop.time()
             return
         self._message_bytes += len(data)
@@ -152,14 +163,16 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             if self._declined:
                 return
         self._in_head = False
-        self.scope["extensions"] = {
-            WHOLE_RESPONSE: {"respond": self.respond_whole},
-            EVENT_STREAM: {"open": self.open_events},
-            CUT: {"cut": self.cut},
-        }
         super().on_headers_complete()
         if self._retiring:
             self.retire()
+
+    def extensions(self) -> dict[str, dict[object, object]]:
+        return {
+            **super().extensions(),
+            EVENT_STREAM: {"open": self.open_events},
+            CUT: {"cut": self.cut},
+        }
 
     def on_message_complete(self) -> None:
         if self._declined:
@@ -168,30 +181,6 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._in_head = True
         self._head_bytes = self._message_bytes = 0
         super().on_message_complete()
-
-    def respond_whole(self, status: int, headers: Headers, body: bytes) -> bool:
-        """Send the current request's response in one write; see `asgi.WHOLE_RESPONSE`.
-
-        What `send` of uvicorn's cycle does in two messages and two writes, headers checked one
-        by one, is a third of what a request costs us.
-        """
-        cycle = self.cycle
-        if self.pipeline or self.flow.write_paused or cycle.scope["method"] == "HEAD":
-            return False
-        if cycle.disconnected:
-            return True
-        parts = [STATUS_LINE[status]]
-        for name, value in (*cycle.default_headers, *headers):
-            parts += (name, b": ", value, b"\r\n")
-        parts.append(b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n")
-        parts.append(body)
-        self.transport.write(b"".join(parts))
-        cycle.response_started = cycle.response_complete = True
-        cycle.message_event.set()
-        if not cycle.keep_alive:
-            self.transport.close()
-        cycle.on_response()
-        return True
 
     def open_events(self, status: int, headers: Headers, body: bytes) -> EventSink | None:
         """Begin a response that ends with its connection; see `sinks.EVENT_STREAM`.
@@ -220,6 +209,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         the client disconnected. A connection that never sent anything, as browsers open them in
         advance, is closed without a word.
         """
+        if self.idle_since is not None and now - self.idle_since > self.timeout_keep_alive:
+            self.transport.close()
         if self._waiting_since is None or now - self._waiting_since < REQUEST_TIMEOUT:
             return
         self._waiting_since = None

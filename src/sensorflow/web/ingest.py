@@ -4,7 +4,8 @@ They are dispatched ahead of FastAPI's router, whose routing, validation and dep
 would cost more than everything they do; `web.openapi` describes them in /docs.
 """
 
-from collections.abc import Callable, Mapping
+from asyncio import Future
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import parse_qsl
@@ -12,7 +13,7 @@ from urllib.parse import parse_qsl
 from sensorflow.errors import Reason, Refusal
 from sensorflow.ingest import formats
 from sensorflow.ingest.plain import plain_reading
-from sensorflow.ingest.receipts import Receipt, Status
+from sensorflow.ingest.receipts import Answer, Receipt, Status
 from sensorflow.ingest.writer import Writer
 from sensorflow.keys.keyring import Scope
 from sensorflow.metrics import Metrics
@@ -64,7 +65,10 @@ class IngestRoute:
 
     async def store_one(self, reading: Reading, ignored: int) -> tuple[int, bytes]:
         """The response for one reading, of which so many fields were ignored."""
-        answers = await self._writer.submit((reading,))
+        return self.told(await self._writer.submit((reading,)), ignored)
+
+    def told(self, answers: Sequence[Answer], ignored: int) -> tuple[int, bytes]:
+        """The response for one reading that was submitted, by what the writer says of it."""
         answer = answers[0]
         if isinstance(answer, Refusal):
             raise answer
@@ -76,26 +80,52 @@ class IngestRoute:
 class IngestEndpoint(IngestRoute):
     """The original's route: one reading with the three measurements."""
 
+    longest: Final = MAX_BODY
+
     async def answer(
         self, scope: asgi.Scope, headers: Mapping[bytes, bytes], receive: asgi.Receive
     ) -> tuple[int, bytes]:
-        if media_type(headers) != JSON:
-            raise Refusal(
-                Reason.WRONG_CONTENT_TYPE,
-                "The reading must be JSON; send the header Content-Type: application/json.",
-            )
-        if headers.get(b"content-encoding", b"identity") != b"identity":
-            raise Refusal(
-                Reason.WRONG_CONTENT_ENCODING, "The body must not be compressed on this route."
-            )
+        _check_form(headers)
         body = await read_body(headers, receive, MAX_BODY, _too_large)
+        submitted, ignored = self._submit(scope, body)
+        return self.told(await submitted, ignored)
+
+    def begin(
+        self, scope: asgi.Scope, headers: Mapping[bytes, bytes], body: bytes
+    ) -> tuple[Future[list[Answer]], int]:
+        """As `web.prompt` asks for it: the same as `answer`, up to the commit."""
+        self._gate.require(scope, Scope.INGEST, headers, url_key=True)
+        _check_form(headers)
+        return self._submit(scope, body)
+
+    def finish(self, answers: Sequence[Answer], ignored: int) -> tuple[int, asgi.Headers, bytes]:
+        """As `web.prompt` asks for it: the same as `answer`, from the commit on."""
+        status, body = self.told(answers, ignored)
+        return status, [JSON_HEADER, (b"content-length", b"%d" % len(body))], body
+
+    def _submit(self, scope: asgi.Scope, body: bytes) -> tuple[Future[list[Answer]], int]:
+        """The reading on its way to the disk, and how many of its fields are ignored."""
         now, client_ip = datetime.now(UTC), asgi.client_address(scope)
-        sensor_id = default_sensor(scope["query_string"])
-        plain = plain_reading(body, now, client_ip, sensor_id, whole=True)
-        if plain is not None:
-            return await self.store_one(plain, 0)
-        fields = formats.decode_object(body)
-        return await self.store_one(*formats.original_reading(fields, now, client_ip, sensor_id))
+        query = scope["query_string"]
+        sensor_id = default_sensor(query) if query else None
+        ignored = 0
+        reading = plain_reading(body, now, client_ip, sensor_id, whole=True)
+        if reading is None:
+            fields = formats.decode_object(body)
+            reading, ignored = formats.original_reading(fields, now, client_ip, sensor_id)
+        return self._writer.submit((reading,)), ignored
+
+
+def _check_form(headers: Mapping[bytes, bytes]) -> None:
+    if media_type(headers) != JSON:
+        raise Refusal(
+            Reason.WRONG_CONTENT_TYPE,
+            "The reading must be JSON; send the header Content-Type: application/json.",
+        )
+    if headers.get(b"content-encoding", b"identity") != b"identity":
+        raise Refusal(
+            Reason.WRONG_CONTENT_ENCODING, "The body must not be compressed on this route."
+        )
 
 
 def _too_large() -> Refusal:

@@ -33,6 +33,8 @@ _LATEST: Final = (
 )
 SELECT_LATEST: Final = SELECT_OF + _LATEST
 
+_encode: Final = msgspec.json.Encoder().encode
+
 
 class Batch:
     """Readings that are to be stored, in the forms that PostgreSQL takes them in."""
@@ -79,22 +81,23 @@ class Batch:
         """One value for each sensor; nothing at all where there is none."""
         return [times.get(place) for place in self.names.values()] if times else []
 
-    def arrays(self) -> list[list[Any]]:
+    def arrays(self) -> list[str | list[str | None]]:
         """Column by column, as `append_readings` takes them.
 
-        The driver takes its time for every value, so what nobody has is not sent.
+        As PostgreSQL writes arrays, except for the extra measurements: the driver takes its time
+        for every value. What nobody has is not sent.
         """
         readings = self._readings
         return [
-            self._places,
-            [r.received_at for r in readings],
-            _trimmed([r.recorded_at if r.clock is Clock.DEVICE else None for r in readings]),
-            _trimmed([_measured_at(r) for r in readings]),
-            _trimmed([r.measurements.get("temperature") for r in readings]),
-            _trimmed([r.measurements.get("humidity") for r in readings]),
-            _trimmed([r.measurements.get("pressure") for r in readings]),
+            _literal(self._places),
+            _literal([r.received_at for r in readings]),
+            _literal([r.recorded_at if r.clock is Clock.DEVICE else None for r in readings]),
+            _literal([_measured_at(r) for r in readings]),
+            _literal([r.measurements.get("temperature") for r in readings]),
+            _literal([r.measurements.get("humidity") for r in readings]),
+            _literal([r.measurements.get("pressure") for r in readings]),
             _trimmed([_extra(r) for r in readings]),
-            _trimmed([r.client_ip for r in readings]),
+            _literal([r.client_ip for r in readings]),
         ]
 
     def copied(self, first: int, sensors: Sequence[int]) -> AsyncIterator[bytes]:
@@ -105,6 +108,16 @@ class Batch:
 def _trimmed(values: list[Any]) -> list[Any]:
     """Nothing in place of Nones only: `unnest` fills up what is shorter."""
     return values if any(value is not None for value in values) else []
+
+
+def _literal(values: list[Any]) -> str:
+    """An array of numbers, times or addresses, as PostgreSQL writes it; `_trimmed`.
+
+    JSON writes each of them in the same way, and none has a character that it would escape.
+    """
+    text = _encode(_trimmed(values)).decode()
+    assert "\\" not in text
+    return "{" + text[1:-1] + "}"
 
 
 def _measured_at(reading: Reading) -> datetime | None:

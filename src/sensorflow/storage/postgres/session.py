@@ -55,8 +55,9 @@ END $$
 """
 _RESERVE: Final = "SELECT first, sensor_ids FROM reserve_ids($1, $2, $3, $4, $5, $6, $7, $8, $9)"
 _APPEND: Final = (
-    "SELECT append_readings($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16,"
-    " $17)"
+    "SELECT append_readings($1, $2, $3, $4, $5, $6, $7, $8, $9::text::int[],"
+    " $10::text::timestamptz[], $11::text::timestamptz[], $12::text::timestamptz[],"
+    " $13::text::float8[], $14::text::float8[], $15::text::float8[], $16, $17::text::text[])"
 )
 
 

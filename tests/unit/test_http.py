@@ -1,0 +1,107 @@
+"""What closes a connection on which nothing comes: the sweep, by the time that was."""
+
+import asyncio
+from typing import Any
+
+import pytest
+import uvicorn
+from uvicorn.server import ServerState
+
+from sensorflow.errors import Reason, Refusal
+from sensorflow.ingest.receipts import Answer
+from sensorflow.metrics import Metrics
+from sensorflow.web.http import REQUEST_TIMEOUT, BoundedHttpProtocol
+from sensorflow.web.prompt import PromptRoute
+from sensorflow.web.turns import Turns
+
+KEEP_ALIVE = 75
+PATH = "/api/temperature_reading"
+REQUEST = b"POST %b HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}" % PATH.encode()
+
+
+class Pipe(asyncio.Transport):
+    """A connection's transport that keeps what is written."""
+
+    def __init__(self) -> None:
+        super().__init__({"peername": ("127.0.0.1", 1), "sockname": ("127.0.0.1", 2)})
+        self.written = b""
+        self.closed = False
+
+    def write(self, data: Any) -> None:
+        self.written += data
+
+    def close(self) -> None:
+        self.closed = True
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+
+class Refusing:
+    """An endpoint that takes nothing."""
+
+    longest = 100
+
+    def begin(self, *_: object) -> tuple[asyncio.Future[list[Answer]], int]:
+        raise Refusal(Reason.KEY_UNKNOWN, "No.")
+
+    def finish(self, *_: object) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+        raise AssertionError("nothing was begun")
+
+
+async def nowhere(scope: object, receive: object, send: object) -> None:
+    """The application, to which nothing comes here."""
+    raise AssertionError
+
+
+@pytest.fixture
+async def connection() -> tuple[BoundedHttpProtocol, Pipe]:
+    metrics = Metrics()
+    route = PromptRoute(Refusing(), metrics.route(PATH), metrics, None)
+    config = uvicorn.Config(nowhere, ws="none", timeout_keep_alive=KEEP_ALIVE, log_config=None)
+    config.load()
+    protocol = BoundedHttpProtocol(
+        metrics,
+        Turns(),
+        {PATH.encode(): route},
+        config=config,
+        server_state=ServerState(),
+        app_state={},
+    )
+    pipe = Pipe()
+    protocol.connection_made(pipe)
+    return protocol, pipe
+
+
+async def test_a_connection_may_be_idle_for_long_after_an_answer(
+    connection: tuple[BoundedHttpProtocol, Pipe],
+) -> None:
+    protocol, pipe = connection
+    now = asyncio.get_running_loop().time()
+    protocol.data_received(REQUEST)
+    assert pipe.written.startswith(b"HTTP/1.1 401 ")
+    protocol.close_if_late(now + KEEP_ALIVE - 1)
+    assert not pipe.is_closing()
+    protocol.close_if_late(now + KEEP_ALIVE + 2)
+    assert pipe.is_closing()
+
+
+@pytest.mark.parametrize("began", [b"", b"\r\n", REQUEST[:20], REQUEST[:-1]])
+async def test_a_request_has_to_come_in_time(
+    connection: tuple[BoundedHttpProtocol, Pipe], began: bytes
+) -> None:
+    protocol, pipe = connection
+    now = asyncio.get_running_loop().time()
+    if began:
+        protocol.data_received(REQUEST)
+        protocol.data_received(began)
+    pipe.written = b""
+    protocol.close_if_late(now + REQUEST_TIMEOUT - 1)
+    assert not pipe.is_closing()
+    protocol.close_if_late(now + REQUEST_TIMEOUT + 2)
+    assert pipe.is_closing()
+    assert pipe.written.startswith(b"HTTP/1.1 408 ") == (began != b"")
