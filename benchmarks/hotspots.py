@@ -42,6 +42,9 @@ PARTS: Final = (
 """What a frame of py-spy holds, and the part of the program it is; the first that fits counts."""
 REST: Final = "all else"
 
+IDLE_THREAD: Final = "_worker (concurrent/futures/thread.py"
+"""A thread that waits for work, which py-spy takes for working."""
+
 
 def measure(database: str, seconds: int) -> tuple[str, list[str]]:
     """The table, and what makes it worthless."""
@@ -74,7 +77,9 @@ def _table(raw: str) -> str:
     parts: Counter[str] = Counter()
     for line in raw.splitlines():
         stack, _, number = line.rpartition(" ")
-        parts[_part(stack.split(";"))] += int(number)
+        frames = stack.split(";")
+        if IDLE_THREAD not in frames[-1]:
+            parts[_part(frames)] += int(number)
     lines = ["| Part | Share of the samples |", "| --- | --- |"]
     lines += [f"| {part} | {n / parts.total():.0%} |" for part, n in parts.most_common()]
     return "\n".join([*lines, f"| samples | {parts.total():,} |"])
