@@ -209,7 +209,8 @@ class Settings(BaseSettings):
         "Unset: no bound.",
     )
     timezone: Annotated[str, AfterValidator(_known_timezone)] = Field(
-        "UTC", description="Of `date_recorded` and `time_recorded`."
+        "UTC",
+        description="Of `date_recorded`, `time_recorded`, and the calendar days of charts.",
     )
     log_level: Annotated[LogLevel, BeforeValidator(_lower)] = Field(
         LogLevel.INFO, description="`debug`, `info`, `warning` or `error`."

@@ -197,13 +197,19 @@ def readings_of(prefix: str, rows: Sequence[tuple[str, int, dict[str, float]]]) 
 
 
 async def hold(stored: Stored, batches: Sequence[Any], page: int, faults: Sequence[str]) -> None:
+    """Each batch ends with a sensor that is removed before the batch is followed, or none."""
     prefix = f"{next(_prefixes)}-"
     sent: list[Reading] = []
-    for batch in batches:
+    for batch, removed in batches:
         readings = readings_of(prefix, batch)
         if readings:
             await stored.storage.append(readings)
         sent += readings
+        if removed:
+            gone = prefix + removed
+            while (step := await stored.storage.remove_some(gone, 4)) is not None and not step.done:
+                pass
+            sent = [one for one in sent if one.sensor_id != gone]
         await follow_all(stored.storage, page, faults)
     for tier in TIERS:
         check(stored, tier, prefix, sent)
@@ -212,11 +218,12 @@ async def hold(stored: Stored, batches: Sequence[Any], page: int, faults: Sequen
 _shared_between_examples = settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
 )
+_batch_and_removed = st.tuples(made, st.sampled_from(["", "", "a", "b"]))
 _faults = st.lists(st.sampled_from(["before", "after", ""]), max_size=6)
 
 
 @settings(_shared_between_examples, max_examples=15)
-@given(st.lists(made, max_size=3), st.integers(1, 9), _faults)
+@given(st.lists(_batch_and_removed, max_size=3), st.integers(1, 9), _faults)
 async def test_rollups_are_what_the_readings_come_to(
     stored: Stored, batches: list[Any], page: int, faults: list[str]
 ) -> None:
@@ -226,7 +233,7 @@ async def test_rollups_are_what_the_readings_come_to(
 @pytest.mark.long
 @pytest.mark.timeout(1200)
 @settings(_shared_between_examples, max_examples=500)
-@given(st.lists(made, max_size=5), st.integers(1, 20), _faults)
+@given(st.lists(_batch_and_removed, max_size=5), st.integers(1, 20), _faults)
 async def test_rollups_are_what_the_readings_come_to_in_full_counts(
     stored: Stored, batches: list[Any], page: int, faults: list[str]
 ) -> None:

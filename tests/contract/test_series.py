@@ -55,11 +55,12 @@ def reading(sensor: str, at: datetime, **measurements: float) -> Reading:
 
 
 class Case(NamedTuple):
-    """What is stored, how far it is followed, and what is asked."""
+    """What is stored, what of it is removed, how far it is followed, and what is asked."""
 
     around: datetime
     readings: list[tuple[str, int, dict[str, float]]]
     late: list[tuple[str, int, dict[str, float]]]
+    removed: tuple[str, str]
     pages: int
     zone: str
     start: int
@@ -82,6 +83,7 @@ cases = st.builds(
     st.sampled_from(AROUND),
     _rows,
     _rows,
+    st.tuples(st.sampled_from("abc"), st.sampled_from(["never", "before late", "at last"])),
     st.integers(0, 4),
     st.sampled_from(ZONES),
     st.one_of(st.integers(-400, 400), st.integers(-2_000_000, 2_000_000)),
@@ -114,6 +116,11 @@ def key_of(bucket: Bucket, moment: datetime, zone: ZoneInfo) -> object:
     return moment.timestamp() // bucket.seconds
 
 
+async def remove(storage: Storage, sensor: str) -> None:
+    while (step := await storage.remove_some(sensor, 4)) is not None and not step.done:
+        pass
+
+
 async def hold(storage: Storage, case: Case) -> None:
     prefix = f"{next(_prefixes)}-"
     sent = [
@@ -127,9 +134,17 @@ async def hold(storage: Storage, case: Case) -> None:
     if sent:
         await storage.append(sent)
     await follow(storage)
+    gone, when = case.removed
+    if when == "before late":
+        await remove(storage, prefix + gone)
+        sent = [one for one in sent if one.sensor_id != prefix + gone]
     if late:
         await storage.append(late)
     await follow(storage, case.pages)
+    sent += late
+    if when == "at last":
+        await remove(storage, prefix + gone)
+        sent = [one for one in sent if one.sensor_id != prefix + gone]
     start = case.around + timedelta(seconds=case.start)
     question = Question(
         [prefix + s for s in case.sensors],
@@ -151,7 +166,7 @@ async def hold(storage: Storage, case: Case) -> None:
         assert len(answer.at) <= case.bucket
     else:
         assert answer.bucket == str(case.bucket)
-    expected = plainly(case, sent + late, answer)
+    expected = plainly(case, sent, answer)
     zone = ZoneInfo(case.zone)
     told: dict[Any, list[float]] = {}
     for one in answer.series:

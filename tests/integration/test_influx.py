@@ -348,18 +348,20 @@ async def test_what_cannot_be_stored_now_is_to_be_sent_again(
     async def fail(*_: object) -> None:
         raise StorageUnavailable("the disk is full")
 
-    lines = f"m,host=h a=1 {SECONDS}\nm,host=h a=\n"
+    lines = f"m,host=h a=1 {SECONDS}\nm,host=i a=2 {SECONDS}\nm,host=h a=\n"
     with monkeypatch.context() as away:
         away.setattr(SqliteStorage, "append", fail)
         response = await write(app, route, lines)
         assert response.status_code == 503
         assert int(response.headers["retry-after"]) >= 1
         assert "the disk is full" in told(response, route)
-        assert app.refusals("not_line_protocol") == 0
+        assert app.refusals("not_line_protocol") == 1
+        assert app.refusals("storage_unavailable") == 2
     response = await write(app, route, lines)
     assert response.status_code == 400
     assert told(response, route).endswith("dropped=1")
-    assert [frame["m.a"] for frame in await frames(app, 1)] == [1.0]
+    assert app.refusals("not_line_protocol") == 2
+    assert [frame["m.a"] for frame in await frames(app, 2)] == [1.0, 2.0]
 
 
 async def test_ping_needs_no_key(app: Running) -> None:

@@ -141,16 +141,18 @@ class WriteEndpoint(InfluxRoute):
     ) -> tuple[int, bytes]:
         """The response, for so many readings of each that was merged."""
         refusals = [answer for answer in answers if isinstance(answer, Refusal)]
-        for refusal in refusals:
-            if status_of(refusal.reason) >= 500:
-                # The client sends all of it again, and what is stored is then a duplicate.
-                raise refusal
+        unavailable = next((r for r in refusals if status_of(r.reason) >= 500), None)
+        if unavailable is not None:
+            refusals.remove(unavailable)  # counted where it is told
         for reason, count in lines.refused.items():
             self._metrics.refused(reason, count)
         for (sensor_id, reason), count in lines.refused_by_sensor.items():
             self._metrics.by_sensor.count(sensor_id, reason.value, count)
         for refusal in refusals:
             self._metrics.refused(refusal.reason)
+        if unavailable is not None:
+            # The client sends all of it again, and what is stored is then a duplicate.
+            raise unavailable
         if lines.ignored:
             self._metrics.ignored_fields.inc(lines.ignored)
         left = iter(answers)
@@ -182,7 +184,7 @@ class QueryEndpoint(InfluxRoute):
             raise Refusal(
                 Reason.BAD_REQUEST,
                 "Queries are not served here, only CREATE DATABASE, which does nothing; readings "
-                "are read from the live stream.",
+                "are read with GET /api/readings and GET /api/series.",
             )
         return 200, _NO_RESULT
 
