@@ -90,6 +90,10 @@ class Server:
     def start(self) -> None:
         """Start the process and wait until it is ready."""
         self.launch()
+        self.wait_until_ready()
+
+    def wait_until_ready(self) -> None:
+        """Return when the launched process serves; fail where it ends before."""
         deadline = time.monotonic() + START_TIMEOUT
         while not self.is_ready():
             assert self.process.poll() is None, self.log.read_text()

@@ -364,7 +364,8 @@ async def test_nothing_waits_for_a_server_that_hangs(own_server: Postgres) -> No
     for attempt, bound in [
         (storage.append([server_reading()]), 1.5),
         (storage.ping(), 2.5),
-        (storage.after(0, 1), 4.5),
+        (storage.after(0, 1), 2.75),
+        (storage.describe("a", lambda details: details), 2.75),
         (storage.start(), 2.5),
         (upkeep.maintain(storage.address), 2.5),
     ]:

@@ -48,6 +48,22 @@ async def test_append_gives_ascending_ids_in_the_order_given(storage: Storage) -
     )
 
 
+@pytest.mark.parametrize("many", [1, 100])
+async def test_any_address_comes_back_as_it_went_in(storage: Storage, many: int) -> None:
+    """Few go to PostgreSQL in another form than many."""
+    addresses = [
+        *("192.0.2.1", None, "fe80::1%eth0", 'for="[2001:db8::1]"', "a\\b\\", "a\nb\tc", "{a,b}"),
+        *("NULL", "null", "", " ", "é😀", '"', "\\"),
+    ] * many
+    sent = []
+    for address in addresses:
+        reading = server_reading()
+        reading.client_ip = address
+        sent.append(reading)
+    await storage.append(sent)
+    assert [reading.client_ip for reading in await everything(storage)] == addresses
+
+
 async def test_a_reading_comes_back_as_it_went_in(storage: Storage) -> None:
     sent = device_reading(
         "Küche/Sensor 7 😀",

@@ -286,6 +286,21 @@ async def test_requests_follow_each_other_on_one_connection(app: Running) -> Non
     assert statuses == [b"201", b"401", b"201", b"201", b"201"]
 
 
+async def test_a_handshake_behind_a_reading_does_not_store_it_twice(app: Running) -> None:
+    if app.stock:
+        pytest.skip("uvicorn's own protocol upgrades in the midst of the response")
+    good = HEAD % b"1.1" + LENGTH + b"\r\n\r\n" + BODY
+    handshake = (
+        b"GET /ws/sensor_updates?api-key=%b HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
+        b"Connection: Upgrade, close\r\nSec-WebSocket-Version: 13\r\n"
+        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    ) % READ_KEY.encode()
+    answer = await raw(app, good + handshake)
+    statuses = [part.split(b" ")[0] for part in answer.split(b"HTTP/1.1 ")[1:]]
+    assert statuses == [b"201", b"426"]
+    assert (await app.post()).json()["id"] == 2
+
+
 async def test_a_fault_that_nobody_foresaw_is_answered_and_logged(
     app: Running, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

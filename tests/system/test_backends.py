@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
 import websockets
 
 from tests.devices import send_pico
-from tests.postgres import Postgres
+from tests.postgres import Postgres, shared
 from tests.servers import INGEST_KEY, READ_KEY, Server, http, serving
 from tests.system.conftest import Backend
 
@@ -73,3 +75,28 @@ async def test_while_the_database_is_away_the_pico_w_gets_its_answer_and_is_seen
             frame = json.loads(await subscriber.recv())
             del receipt["status"]
             assert frame == {**receipt, "id": 1}
+
+
+@pytest.mark.parametrize("version", ["15", "18"])
+def test_several_that_start_at_once_make_the_tables_once(tmp_path: Path, version: str) -> None:
+    server = shared(version)
+    url = server.create_database()
+    programs = [Server(tmp_path / str(n), DATABASE_URL=url) for n in range(3)]
+    try:
+        for program in programs:
+            program.folder.mkdir()
+            program.launch()
+        with ThreadPoolExecutor(len(programs)) as waiting:
+            list(waiting.map(Server.wait_until_ready, programs))
+        answers = [post(program, LONGEST) for program in programs]
+        assert [answer.split(b" ")[1] for answer in answers] == [b"201"] * len(programs)
+        assert server.execute("SELECT count(*) FROM alembic_version", database=url) == [(1,)]
+        assert server.execute("SELECT id FROM readings ORDER BY id", database=url) == [
+            (1,),
+            (2,),
+            (3,),
+        ]
+    finally:
+        for program in programs:
+            program.kill()
+        server.drop_database(url)

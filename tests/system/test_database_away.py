@@ -11,14 +11,26 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
-from tests.load import SPOOLED, STORED, Load, check, drained, health, loaded, wait_until
+from tests.helpers import promised
+from tests.load import (
+    ANSWERED_WITHIN,
+    SPOOLED,
+    STORED,
+    Load,
+    check,
+    drained,
+    health,
+    loaded,
+    wait_until,
+)
 from tests.postgres import PASSWORD, ROLE, Postgres
-from tests.servers import INGEST_KEY, READ_KEY, Server, http, serving
+from tests.servers import ADMIN_KEY, INGEST_KEY, READ_KEY, Server, http, serving
 
 RETURN_WITHIN = 5.0
 """Seconds until readings are stored again, from when PostgreSQL is back."""
@@ -51,7 +63,8 @@ def reading(serial: int, temperature: float = 20.0) -> bytes:
     return json.dumps({**body, "serial": serial}).encode()
 
 
-def post(server: Server, body: bytes) -> tuple[int, dict[str, object]]:
+def answer_to(server: Server, body: bytes) -> tuple[bytes, bytes]:
+    """Head and body of the response to one reading."""
     headers = {
         "X-API-Key": INGEST_KEY,
         "Content-Type": "application/json",
@@ -59,6 +72,11 @@ def post(server: Server, body: bytes) -> tuple[int, dict[str, object]]:
     }
     answer = http(server.port, "POST /api/temperature_reading", body, headers)
     head, _, content = answer.partition(b"\r\n\r\n")
+    return head, content
+
+
+def post(server: Server, body: bytes) -> tuple[int, dict[str, object]]:
+    head, content = answer_to(server, body)
     return int(head.split(b" ")[1]), json.loads(content)
 
 
@@ -252,6 +270,45 @@ def test_a_database_that_hangs_again_and_again(tmp_path: Path) -> None:
     print(f"\n20 x PostgreSQL frozen: {hang(tmp_path, 20)}")
 
 
+def test_whoever_asks_is_answered_while_the_database_hangs(tmp_path: Path) -> None:
+    read, admin = {"X-API-Key": READ_KEY}, {"X-API-Key": ADMIN_KEY}
+    name = b'{"name": "A"}'
+    asked = {
+        "GET /readyz": (b"", read, {200, 503}),
+        "GET /metrics": (b"", read, {200}),
+        "GET /api/readings?sensor_id=a": (b"", read, {503}),
+        "GET /api/readings?format=csv": (b"", read, {503}),
+        "GET /api/series?sensor_id=a&measurement=temperature": (b"", read, {503}),
+        "GET /api/sensors": (b"", read, {503}),
+        "GET /api/sensors/a": (b"", read, {503}),
+        "GET /api/storage": (b"", read, {503}),
+        "PATCH /api/sensors/a": (
+            name,
+            {**admin, "Content-Type": "application/json", "Content-Length": str(len(name))},
+            {503},
+        ),
+    }
+
+    def ask(head: str) -> tuple[str, int, float]:
+        body, headers, _ = asked[head]
+        started = time.monotonic()
+        answer = http(server.port, head, body, headers)
+        return head, int(answer.split(b" ")[1]), time.monotonic() - started
+
+    with running(tmp_path) as (postgres, server):
+        assert post(server, reading(1))[0] == STORED
+        for head in asked:
+            assert ask(head)[1] in (200, 204), head
+        postgres.pause()
+        with ThreadPoolExecutor(len(asked)) as askers:
+            answers = list(askers.map(ask, asked))
+        postgres.resume()
+        wait_until(lambda: drained(server))
+    for head, status, seconds in answers:
+        assert status in asked[head][2], (head, status)
+        assert seconds < promised(ANSWERED_WITHIN), head
+
+
 def test_the_server_starts_without_the_database(tmp_path: Path) -> None:
     with Postgres("15") as postgres:
         postgres.stop()
@@ -280,13 +337,16 @@ def test_a_stop_under_load_answers_what_was_read(tmp_path: Path, away: bool) -> 
                 load.wait_for(SPOOLED)
             assert server.terminate() == 0
             sent = load.stop()
-        # What the server had not read yet when it closed the connection is all that may be left.
+        # What the server had not read yet when it closed the connection is all that may be left,
+        # and is not stored.
         assert len(sent.unanswered) <= len(load._senders)
         if away:
             postgres.start()
         server.start()
         wait_until(lambda: drained(server))
         check(postgres, sent)
+        rows = postgres.execute("SELECT (extra->>'serial')::float FROM readings")
+        assert {int(serial) for (serial,) in rows} == sent.acknowledged
         assert set(sent.counts()) <= {STORED, SPOOLED, 503}
 
 
@@ -419,10 +479,12 @@ def test_a_full_spool_refuses_and_keeps_what_it_has(tmp_path: Path) -> None:
             load.wait_for(503)
             # Larger than any batch that was refused: a small one might still fit.
             large = {f"{n:02}".rjust(64, "m"): n for n in range(60)}
-            status, problem = post(
+            head, problem = answer_to(
                 server, json.dumps({**json.loads(reading(-1)), **large}).encode()
             )
-            assert (status, problem["reason"]) == (503, "storage_unavailable")
+            assert head.startswith(b"HTTP/1.1 503 ")
+            assert b"\r\nretry-after: 5" in head
+            assert json.loads(problem)["reason"] == "storage_unavailable"
             assert health(server)["status"] == "unavailable"
             assert http(server.port, "GET /readyz").startswith(b"HTTP/1.1 503 ")
             size = sum(f.stat().st_size for f in (server.data_dir / "spool").glob("*/*.segment"))

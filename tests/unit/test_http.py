@@ -83,6 +83,7 @@ async def test_a_connection_may_be_idle_for_long_after_an_answer(
     protocol, pipe = connection
     now = asyncio.get_running_loop().time()
     protocol.data_received(REQUEST)
+    await asyncio.sleep(0)
     assert pipe.written.startswith(b"HTTP/1.1 401 ")
     protocol.close_if_late(now + KEEP_ALIVE - 1)
     assert not pipe.is_closing()
@@ -98,6 +99,7 @@ async def test_a_request_has_to_come_in_time(
     now = asyncio.get_running_loop().time()
     if began:
         protocol.data_received(REQUEST)
+        await asyncio.sleep(0)
         protocol.data_received(began)
     pipe.written = b""
     protocol.close_if_late(now + REQUEST_TIMEOUT - 1)
@@ -105,3 +107,30 @@ async def test_a_request_has_to_come_in_time(
     protocol.close_if_late(now + REQUEST_TIMEOUT + 2)
     assert pipe.is_closing()
     assert pipe.written.startswith(b"HTTP/1.1 408 ") == (began != b"")
+
+
+async def test_who_is_taken_leave_of_is_not_heard_behind_a_refusal(
+    connection: tuple[BoundedHttpProtocol, Pipe],
+) -> None:
+    protocol, pipe = connection
+    protocol.retire()
+    protocol.data_received(REQUEST + REQUEST)
+    await asyncio.sleep(0)
+    assert pipe.is_closing()
+    assert pipe.written.count(b"HTTP/1.1 ") == pipe.written.count(b"connection: close") == 1
+
+
+async def test_a_thousand_offers_of_another_protocol_are_declined_one_by_one(
+    connection: tuple[BoundedHttpProtocol, Pipe],
+) -> None:
+    protocol, pipe = connection
+    offer = REQUEST.replace(b"Host", b"Connection: Upgrade\r\nUpgrade: h2c\r\nHost")
+    for _ in range(2):
+        pipe.written = b""
+        protocol.data_received(offer)
+        await asyncio.sleep(0)
+        assert pipe.written.startswith(b"HTTP/1.1 401 ")
+    # No more than is read at once.
+    protocol.data_received(offer * 1_500)
+    await asyncio.sleep(0)
+    assert protocol.pipeline

@@ -217,7 +217,7 @@ class Metrics:
             ),
             Latencies(
                 "sensorflow_request_seconds",
-                "Time from a request's headers to the end of its response.",
+                "Time from a request to the end of its response.",
                 self._routes,
             ),
             receipts,

@@ -17,8 +17,8 @@ class AnsweringHttpProtocol(HttpToolsProtocol):
     """HTTP/1.1 that offers `asgi.WHOLE_RESPONSE`.
 
     A POST to one of the `prompt` targets is answered by its route where the request is an ordinary
-    one; all else goes to the ASGI application. Nothing tells a client which way its request took.
-    Connections that are idle for long are to be closed by the server.
+    one; all else goes to the ASGI application, with the same outcome. Connections that are idle
+    for long are to be closed by the server.
     """
 
     def __init__(self, prompt: Mapping[bytes, PromptRoute], *args: Any, **kwargs: Any) -> None:
@@ -61,7 +61,7 @@ class AnsweringHttpProtocol(HttpToolsProtocol):
         if length is None or int(length) > route.longest:
             return False
         keep_alive = parser.should_keep_alive()
-        if b"connection" in headers:
+        if b"connection" in headers or b"proxy-connection" in headers:
             keep_alive = keep_alive and parser.get_http_version() != "1.0"
         self.scope["query_string"] = b""
         default = self.server_state.default_headers
@@ -70,10 +70,13 @@ class AnsweringHttpProtocol(HttpToolsProtocol):
         return True
 
     def on_message_complete(self) -> None:
-        super().on_message_complete()
         cycle: object = self.cycle
-        if type(cycle) is PromptCycle and not cycle.response_complete:
+        # Not where it is whole already: a handshake may follow, which makes no cycle.
+        if type(cycle) is PromptCycle and cycle.more_body:
+            super().on_message_complete()
             cycle.route.take(cycle, self._write)
+        else:
+            super().on_message_complete()
 
     def on_response_complete(self) -> None:
         """As uvicorn's, but for its timer on each response: `idle_since` is looked at instead."""

@@ -94,7 +94,7 @@ class BoundedHttpProtocol(AnsweringHttpProtocol):
         self.idle_since = None
         self._feed(data)
         if self._waiting_since is None:
-            if self.idle_since is None and (self.cycle is None or self.cycle.response_complete):
+            if self.cycle is None or self.cycle.response_complete:
                 # Line breaks between requests.
                 self._waiting_since = self.loop.time()
             return
@@ -105,20 +105,24 @@ class BoundedHttpProtocol(AnsweringHttpProtocol):
             self.transport.abort()
 
     def _feed(self, data: bytes) -> None:
-        try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserError:
-            self.send_400_response("")
-        except httptools.HttpParserUpgrade as upgrade:
-            if self._should_upgrade():
-                self.handle_websocket_upgrade()
-            elif self._declined:
+        while data:
+            try:
+                self.parser.feed_data(data)
+                return
+            except httptools.HttpParserError:
+                self.send_400_response("")
+                return
+            except httptools.HttpParserUpgrade as upgrade:
+                if self._should_upgrade():
+                    self.handle_websocket_upgrade()
+                    return
+                if not self._declined:
+                    return
                 self._declined = False
-                rest = data[upgrade.args[0] :]
+                data = data[upgrade.args[0] :]
                 head = self._head_without_upgrade()
                 self.parser = httptools.HttpRequestParser(self)
                 self.parser.feed_data(head)
-                self._feed(rest)
 
     def _head_without_upgrade(self) -> bytes:
         """The head of the request under way, as if it had offered nothing.
@@ -132,8 +136,13 @@ class BoundedHttpProtocol(AnsweringHttpProtocol):
         return b"".join([line, *fields, b"\r\n"])
 
     def _should_upgrade(self) -> bool:
-        # Any other method has no handshake to answer, and would never be heard of again.
-        return self.parser.get_method() == b"GET" and super()._should_upgrade()
+        # Any other method has no handshake to answer, and would never be heard of again. And a
+        # response that is under way must not end up in the midst of frames.
+        return (
+            self.parser.get_method() == b"GET"
+            and (self.cycle is None or self.cycle.response_complete)
+            and super()._should_upgrade()
+        )
 
     def send_400_response(self, msg: str) -> None:
         self._end_with(_NOT_HTTP, Reason.BAD_REQUEST)

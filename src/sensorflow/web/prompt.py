@@ -5,7 +5,7 @@ coroutine for each layer that the task goes through, and an event that tells it 
 quarter of what the whole request does; a callback costs none of it.
 """
 
-from asyncio import Future
+from asyncio import CancelledError, Future, get_running_loop
 from collections.abc import Callable, Mapping
 from time import perf_counter
 from typing import Any, ClassVar, Final, Protocol
@@ -82,20 +82,21 @@ class PromptRoute:
         self._proxies = proxies
 
     def take(self, cycle: PromptCycle, respond: Respond) -> None:
-        """Have a POST request that is whole answered, once, now or later; raises nothing."""
+        """Have a whole POST request answered, once, in one of the event loop's next turns."""
         began = perf_counter()
-        if self._proxies is not None:
-            self._proxies.unwrap(cycle.scope)
         try:
+            if self._proxies is not None:
+                self._proxies.unwrap(cycle.scope)
             submitted, ignored = self._endpoint.begin(cycle.scope, cycle.headers, cycle.body)
         except Exception as error:
-            self._fail(error, cycle, respond, began)
+            # Not now: what came with the request is parsed first, as behind one that is taken.
+            get_running_loop().call_soon(self._fail, error, cycle, respond, began)
             return
 
         def settle(done: Future[list[Answer]]) -> None:
             try:
                 status, headers, body = self._endpoint.finish(done.result(), ignored)
-            except Exception as error:
+            except (Exception, CancelledError) as error:
                 self._fail(error, cycle, respond, began)
                 return
             respond(cycle, status, headers, body)
@@ -103,7 +104,9 @@ class PromptRoute:
 
         submitted.add_done_callback(settle)
 
-    def _fail(self, error: Exception, cycle: PromptCycle, respond: Respond, began: float) -> None:
+    def _fail(
+        self, error: BaseException, cycle: PromptCycle, respond: Respond, began: float
+    ) -> None:
         if not isinstance(error, Refusal):
             log.error("a request failed", exc_info=error)
             error = Refusal(Reason.INTERNAL_ERROR, "The server failed; its log says why.")

@@ -1,13 +1,14 @@
 """What people change of sensors in PostgreSQL: rare, so each has a session of its own."""
 
+import asyncio
 from typing import Final
 
 from sensorflow.sensors import Change
 from sensorflow.storage.postgres.connection import Address, connect, limited, translated
 from sensorflow.storage.sensors import details_of, encode
 
-TIMEOUT: Final = 2.0
-"""Seconds for a change."""
+TIMEOUT: Final = 2.5
+"""Seconds for a change, with its session: who asks for it is answered within 3 s."""
 
 # Whoever changes the same sensor waits for the lock, and then sees what was written.
 _LOCK: Final = "SELECT pg_advisory_xact_lock(hashtext('sensorflow details'))"
@@ -24,9 +25,11 @@ _DESCRIBE: Final = (
 
 async def describe(address: Address, sensor_id: str, change: Change) -> bool:
     """As `storage.base.Storage.describe` promises."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + TIMEOUT
     connection = await connect(address)
     try:
-        with limited(connection, TIMEOUT), translated():
+        with limited(connection, until - loop.time()), translated():
             async with connection.transaction():
                 await connection.execute(_LOCK)
                 row = await connection.fetchrow(_DETAILS, sensor_id)

@@ -13,8 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sensorflow.storage.postgres.connection import Address, connect, limited, translated
 from sensorflow.storage.postgres.session import Connection
 
-READ_TIMEOUT: Final = 2.0
-"""Seconds for one read, and for a session that it may need first."""
+READ_TIMEOUT: Final = 2.5
+"""Seconds for one read, with the session that it may need: who asks is answered within 3 s."""
 
 READERS: Final = 4
 """Sessions that read at the same time."""
@@ -52,12 +52,14 @@ class Readers:
 
     @asynccontextmanager
     async def _reading(self) -> AsyncIterator[AsyncConnection]:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + READ_TIMEOUT
         with translated():
-            async with asyncio.timeout(READ_TIMEOUT):
+            async with asyncio.timeout_at(until):
                 connection = await self._engine.connect()
             try:
                 raw: Any = (await connection.get_raw_connection()).driver_connection
-                with limited(raw, READ_TIMEOUT):
+                with limited(raw, until - loop.time()):
                     yield connection
             finally:
                 await connection.close()

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -97,7 +98,7 @@ class Batch:
             _literal([r.measurements.get("humidity") for r in readings]),
             _literal([r.measurements.get("pressure") for r in readings]),
             _trimmed([_extra(r) for r in readings]),
-            _literal([r.client_ip for r in readings]),
+            f"{{{','.join([_quoted(r.client_ip) for r in readings])}}}",
         ]
 
     def copied(self, first: int, sensors: Sequence[int]) -> AsyncIterator[bytes]:
@@ -111,13 +112,17 @@ def _trimmed(values: list[Any]) -> list[Any]:
 
 
 def _literal(values: list[Any]) -> str:
-    """An array of numbers, times or addresses, as PostgreSQL writes it; `_trimmed`.
+    """An array of numbers or times, which JSON writes as PostgreSQL does; `_trimmed`."""
+    return "{" + _encode(_trimmed(values))[1:-1].decode() + "}"
 
-    JSON writes each of them in the same way, and none has a character that it would escape.
-    """
-    text = _encode(_trimmed(values)).decode()
-    assert "\\" not in text
-    return "{" + text[1:-1] + "}"
+
+@lru_cache(4_096)
+def _quoted(text: str | None) -> str:
+    """An element of an array, as PostgreSQL writes it. Devices' addresses come again and again."""
+    if text is None:
+        return "NULL"
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def _measured_at(reading: Reading) -> datetime | None:
