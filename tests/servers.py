@@ -124,7 +124,8 @@ class Server:
 
     def rows(self, sql: str = "SELECT count(*) FROM readings") -> list[tuple[object, ...]]:
         """Ask the database itself, past the program."""
-        connection = sqlite3.connect(self.data_dir / "sensorflow.db", timeout=60)
+        path = self.data_dir / "sensorflow.db"
+        connection = sqlite3.connect(path, timeout=60, isolation_level=None)
         try:
             return connection.execute(sql).fetchall()
         finally:

@@ -35,18 +35,31 @@ class Backend:
     rows: Callable[[str], list[tuple[Any, ...]]]
 
 
+@dataclass
+class Kept:
+    """Where readings are kept, whether or not a program runs."""
+
+    url: str
+    """The `DATABASE_URL`; empty for SQLite."""
+    execute: Callable[[str], list[tuple[Any, ...]]]
+
+
 @pytest.fixture(params=["sqlite", *(f"postgresql-{version}" for version in VERSIONS)])
-def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
+def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Kept]:
     kind, _, version = request.param.partition("-")
     if kind == "sqlite":
-        with serving(tmp_path) as server:
-            yield Backend(server, server.rows)
+        yield Kept("", Server(tmp_path).rows)
         return
     database = shared(version)
     url = database.create_database(migrated=True)
-    with serving(tmp_path, DATABASE_URL=url) as server:
-        yield Backend(server, lambda sql: database.execute(sql, database=url))
+    yield Kept(url, lambda sql: database.execute(sql, database=url))
     database.drop_database(url)
+
+
+@pytest.fixture
+def backend(kept: Kept, tmp_path: Path) -> Iterator[Backend]:
+    with serving(tmp_path, DATABASE_URL=kept.url) as server:
+        yield Backend(server, kept.execute)
 
 
 @pytest.fixture
