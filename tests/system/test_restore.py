@@ -1,8 +1,8 @@
 """Backups of the real program under load, and what a restore makes of ids and readings."""
 
-import http.client
 import json
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -10,15 +10,18 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
 
 from tests.load import drained, moment, wait_until
-from tests.postgres import ROLE, VERSIONS, Postgres, shared
-from tests.servers import INGEST_KEY, PROGRAM, Server
+from tests.nginx import ROOT
+from tests.postgres import ROLE, SUPERUSER, VERSIONS, Postgres, shared
+from tests.servers import INGEST_KEY, PROGRAM, Server, http
 
 STORED, SPOOLED, DUPLICATE = 201, 202, 200
+DEPLOYMENT = (ROOT / "docs/deployment.md").read_text()
 
 
 def run(server: Server, *arguments: object) -> subprocess.CompletedProcess[str]:
@@ -58,7 +61,7 @@ class Sender:
             "pressure": 1000,
             "recorded_at": moment(n),
         }
-        connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=60)
+        connection = HTTPConnection("127.0.0.1", self.server.port, timeout=60)
         headers = {"X-API-Key": INGEST_KEY, "Content-Type": "application/json"}
         with closing(connection):
             connection.request("POST", "/api/temperature_reading", json.dumps(body), headers)
@@ -253,3 +256,85 @@ def tool(postgres: Postgres, program: str, *arguments: str) -> None:
         check=True,
         timeout=60,
     )
+
+
+# The lines of docs/deployment.md, as they stand there
+
+
+def blocks(heading: str, language: str) -> list[str]:
+    """The blocks of one section of docs/deployment.md, up to the next heading."""
+    section = re.split(r"^##", DEPLOYMENT.split(f"\n{heading}\n")[1], flags=re.MULTILINE)[0]
+    return re.findall(rf"^```{language}\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+
+
+def follow(server: Server, block: str, **environment: str) -> None:
+    """Run a block of the page, with the program on the path and the server's settings."""
+    path = f"{PROGRAM.parent}:{os.environ['PATH']}"
+    subprocess.run(
+        ["bash", "-euxo", "pipefail", "-c", block],
+        cwd=server.folder,
+        env={
+            **{name: value for name, value in server.environment().items() if value},
+            **environment,
+            "PATH": path,
+        },
+        timeout=60,
+        check=True,
+    )
+
+
+def test_the_pages_lines_lead_to_a_database_and_bring_it_back(tmp_path: Path) -> None:
+    (sql,) = blocks("## PostgreSQL", "sql")
+    setting, *_ = blocks("## PostgreSQL", "sh")
+    dump, restore = blocks("### PostgreSQL", "sh")
+    with Postgres("15") as postgres:
+        postgres.script(f"DROP DATABASE {ROLE}", SUPERUSER)
+        postgres.script(f"DROP ROLE {ROLE}", SUPERUSER)
+        superuser = {
+            "PGHOST": "127.0.0.1",
+            "PGPORT": str(postgres.port),
+            "PGUSER": SUPERUSER,
+            "PGPASSWORD": postgres.password,
+        }
+        url = setting.strip().removeprefix("DATABASE_URL=")
+        here = url.replace("db.example.net:5432", f"127.0.0.1:{postgres.port}")
+        assert here != url
+        with Server(tmp_path, DATABASE_URL=here) as server:
+            # It spools until there is a database.
+            assert post(server) == SPOOLED
+            follow(server, f"psql postgres <<'END'\n{sql}\nEND", **superuser)
+            wait_until(lambda: drained(server))
+            assert post(server) == STORED
+            follow(server, dump)
+            assert post(server) == STORED
+            assert server.terminate() == 0
+            follow(server, restore, **superuser)
+            server.start()
+            wait_until(lambda: drained(server))
+            assert post(server) == STORED
+            ids = postgres.execute("SELECT id FROM readings ORDER BY id")
+    assert ids == [(1,), (2,), (1_000_000_000_001,)]
+
+
+def test_the_pages_lines_bring_a_sqlite_file_back(tmp_path: Path) -> None:
+    copy = tmp_path / "copies" / "sensorflow.db"
+    copy.parent.mkdir()
+    backup, restore = (
+        block.replace("/var/backups/sensorflow.db", str(copy))
+        for block in blocks("### SQLite", "sh")
+    )
+    with Server(tmp_path) as server:
+        assert post(server) == STORED
+        follow(server, backup)
+        assert post(server) == STORED
+        assert server.terminate() == 0
+        follow(server, restore)
+        server.start()
+        assert post(server) == STORED
+        assert server.rows("SELECT id FROM readings ORDER BY id") == [(1,), (1_000_000_000_001,)]
+
+
+def post(server: Server) -> int:
+    body = b'{"temperature": 20, "humidity": 50, "pressure": 1000, "sensor_id": "a"}'
+    headers = {"X-API-Key": INGEST_KEY, "Content-Length": str(len(body))}
+    return int(http(server.port, "POST /api/temperature_reading", body, headers).split(b" ")[1])
