@@ -19,6 +19,7 @@ from sensorflow.ingest.bodies import MAX_UNPACKED
 from tests.devices import send_pico
 from tests.mutations import request
 from tests.servers import INGEST_KEY, Server, http, serving
+from tests.system.conftest import Kept
 
 SEED = 20260131
 CONNECTIONS = 8
@@ -134,8 +135,9 @@ def levels(server: Server) -> set[str]:
 
 
 @pytest.mark.timeout(300)
-async def test_mutated_bodies_are_answered_without_a_5xx(tmp_path: Path) -> None:
-    with serving(tmp_path) as server:
+@pytest.mark.parametrize("kept", ["sqlite", "postgresql-15"], indirect=True)
+async def test_mutated_bodies_are_answered_without_a_5xx(tmp_path: Path, kept: Kept) -> None:
+    with serving(tmp_path, DATABASE_URL=kept.url) as server:
         seen = await fuzz(server, 2_000)
         assert not seen.failures, seen.failures[:5]
         assert seen.statuses[201] > 100 < seen.statuses[400]

@@ -4,6 +4,8 @@ import json
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from tests.load import loaded, wait_until
 from tests.servers import INGEST_KEY, PROGRAM, Server, http, serving
 from tests.system.conftest import Kept
@@ -34,6 +36,7 @@ def send(server: Server) -> None:
     assert http(server.port, "POST /api/readings", body, headers).startswith(b"HTTP/1.1 201 ")
 
 
+@pytest.mark.parametrize("kept", ["sqlite", "postgresql-15"], indirect=True)
 def test_what_was_changed_by_hand_is_made_right(tmp_path: Path, kept: Kept) -> None:
     execute = kept.execute
 
@@ -62,9 +65,8 @@ def test_what_was_changed_by_hand_is_made_right(tmp_path: Path, kept: Kept) -> N
         assert again.stdout == "25 rollups: all are right.\n"
 
 
+@pytest.mark.parametrize("kept", ["postgresql-15"], indirect=True)
 def test_with_postgresql_readings_come_meanwhile(tmp_path: Path, kept: Kept) -> None:
-    if not kept.url:
-        return
     with serving(tmp_path, DATABASE_URL=kept.url) as server, loaded(server):
         for _ in range(3):
             done = rebuild(server)

@@ -5,6 +5,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.load import wait_until
 from tests.servers import INGEST_KEY, READ_KEY, Server, http, serving
 from tests.system.conftest import Kept
@@ -44,6 +46,7 @@ def counts(server: Server, bucket: str) -> list[int]:
     return found
 
 
+@pytest.mark.parametrize("kept", ["sqlite", "postgresql-15"], indirect=True)
 def test_each_tier_goes_by_its_own_age(tmp_path: Path, kept: Kept) -> None:
     variables = {"DATABASE_URL": kept.url}
 
