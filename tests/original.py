@@ -9,6 +9,23 @@ from pathlib import Path
 from sensorflow.cli.recording import Row
 from tests.postgres import ROLE, Postgres
 
+ENV = """# .env
+
+# Chaves de API para proteger os endpoints
+API_KEY=SUA_CHAVE_DE_API_SECRETA_HTTP
+API_KEY_WS=SUA_CHAVE_DE_API_SECRETA_WEBSOCKET
+
+# URL de conexão com o banco de dados PostgreSQL
+# Formato: postgresql://USUARIO:SENHA@HOST:PORTA/NOME_DO_BANCO
+DATABASE_URL=postgresql://user:password@db:5432/sensordb
+
+# Limite de conexões WebSocket por chave (0 para ilimitado)
+MAX_WS_CONNECTIONS_PER_KEY=5
+"""
+"""The `.env` of the original's README, as it stands there."""
+KEY = "SUA_CHAVE_DE_API_SECRETA_HTTP"
+KEY_WS = "SUA_CHAVE_DE_API_SECRETA_WEBSOCKET"
+
 COLUMNS = """
     id {id}, date_recorded date, time_recorded time, temperature double precision,
     humidity double precision, pressure double precision, sensor_id varchar(255),

@@ -16,8 +16,13 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from contextlib import closing
+from http.client import HTTPConnection
 from pathlib import Path
 
+from websockets.sync.client import connect
+
+from tests import original
 from tests.deploy.documented import blocks
 from tests.deploy.images import PYTHON
 from tests.nginx import DOMAIN, ROOT
@@ -178,22 +183,64 @@ def wait_for_the_greeting(options: str = "") -> str:
 
 
 def https() -> None:
-    folder = Path.cwd().parent
     lines, start, logs = blocks("HTTPS with Docker Compose")
+    with Path("/etc/hosts").open() as hosts:
+        named = Path.cwd().parent / "hosts"
+        named.write_text(f"{hosts.read()}\n127.0.0.1 {DOMAIN}\n")
+    run("mount", "--bind", named, "/etc/hosts")
     Path(".env").write_text(lines)
     follow(start)
     key = ingest_key(follow(wait_for_the_greeting() + "\n" + logs))
-    with Path("/etc/hosts").open() as hosts:
-        named = folder / "hosts"
-        named.write_text(f"{hosts.read()}\n127.0.0.1 {DOMAIN}\n")
-    run("mount", "--bind", named, "/etc/hosts")
-    certificate = folder / "certificate.pem"
-    show = ("podman", "run", "--rm", "--volume=sensorflow_certs:/certs:ro", "--entrypoint=cat")
-    certificate.write_text(run(*show, PYTHON, f"/certs/{DOMAIN}/fullchain.pem"))
-    trusted = ssl.create_default_context(cafile=str(certificate))
+    trusted = certificate()
     eventually(lambda: is_ready(TLS, trusted))
     post(TLS, key, trusted)
+    assert over_http(key) in (301, 308, 403)
     assert readings() == 1
+    follow("docker compose down --volumes")
+    as_the_original(lines + "DEVICES_OVER_HTTP=on\n", start)
+
+
+def over_http(key: str) -> int:
+    """The status that a device without TLS gets."""
+    connection = HTTPConnection(DOMAIN, 80, timeout=30)
+    with closing(connection):
+        headers = {"X-API-Key": key, "Content-Type": "application/json"}
+        connection.request("POST", "/api/temperature_reading", json.dumps(BODY), headers)
+        return connection.getresponse().status
+
+
+def certificate() -> ssl.SSLContext:
+    """What trusts the one that stands for Let's Encrypt's."""
+    show = ("podman", "run", "--rm", "--volume=sensorflow_certs:/certs:ro", "--entrypoint=cat")
+    file = Path.cwd().parent / "certificate.pem"
+    file.write_text(run(*show, PYTHON, f"/certs/{DOMAIN}/fullchain.pem"))
+    return ssl.create_default_context(cafile=str(file))
+
+
+def as_the_original(lines: str, start: str) -> None:
+    """With its `.env`, to which the lines are added: a device, and a screen that sees it."""
+    Path(".env").write_text(original.ENV + lines)
+    follow(start)
+    trusted = certificate()
+    eventually(lambda: is_ready(TLS, trusted))
+    url = f"wss://{DOMAIN}/ws/sensor_updates?api-key={original.KEY_WS}"
+    with connect(url, ssl=trusted, open_timeout=30) as screen:
+        number = post(TLS, original.KEY, trusted)
+        frame = json.loads(screen.recv(timeout=30))
+    assert (frame["id"], frame["temperature"]) == (number, BODY["temperature"])
+    assert over_http(original.KEY) == 201
+    assert readings() == 2
+    # Who sent it, and not the proxy, which is trusted to tell.
+    format_ = "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}"
+    names = run("podman", "ps", "--filter=name=proxy", "--format={{.Names}}").split()
+    assert names
+    proxies = run("podman", "inspect", f"--format={format_}", *names).split()
+    assert proxies
+    assert frame["client_ip"] not in proxies
+    said = follow("docker compose logs 2>&1")
+    assert DOMAIN in said
+    assert original.KEY not in said
+    assert original.KEY_WS not in said
     follow("docker compose down --volumes")
 
 

@@ -19,6 +19,7 @@ import pytest
 from websockets.sync.client import connect
 
 from sensorflow import __version__
+from tests import original
 from tests.deploy.containers import HARDENED, Container, Engine
 from tests.deploy.images import Images
 from tests.load import judge, loaded, wait_until
@@ -34,21 +35,6 @@ REPLAYED = 5_000
 """Of the file's 23,386 readings; all of them take a minute on a small machine."""
 
 KEYS = {"API_KEY": INGEST_KEY, "API_KEY_WS": READ_KEY, "ADMIN_KEY": ADMIN_KEY}
-
-ORIGINAL = """# .env
-
-# Chaves de API para proteger os endpoints
-API_KEY=SUA_CHAVE_DE_API_SECRETA_HTTP
-API_KEY_WS=SUA_CHAVE_DE_API_SECRETA_WEBSOCKET
-
-# URL de conexão com o banco de dados PostgreSQL
-# Formato: postgresql://USUARIO:SENHA@HOST:PORTA/NOME_DO_BANCO
-DATABASE_URL=postgresql://user:password@db:5432/sensordb
-
-# Limite de conexões WebSocket por chave (0 para ilimitado)
-MAX_WS_CONNECTIONS_PER_KEY=5
-"""
-"""The `.env` of the original's README, as it stands there."""
 
 READING = {"temperature": 25.5, "humidity": 60.2, "pressure": 1012.5, "sensor_id": "sensor-01"}
 
@@ -237,12 +223,11 @@ def test_with_an_empty_env_file_the_keys_are_shown_once(
 def test_with_the_originals_env_file_readings_wait_for_a_database_that_comes_later(
     engine: Engine, images: Images, tmp_path: Path
 ) -> None:
-    (tmp_path / ".env").write_text(ORIGINAL)
-    key = "SUA_CHAVE_DE_API_SECRETA_HTTP"
+    (tmp_path / ".env").write_text(original.ENV)
     with engine.network() as network:
         options = (f"--network={network}", f"--env-file={tmp_path / '.env'}")
         with engine.container(images.server, *options, *HARDENED) as container:
-            assert post(container.wait_ready(), key) == 202
+            assert post(container.wait_ready(), original.KEY) == 202
             log = container.log()
             assert "PostgreSQL at db:5432/sensordb" in log
             assert "the database is away; readings go to the spool" in log
@@ -258,7 +243,7 @@ def test_with_the_originals_env_file_readings_wait_for_a_database_that_comes_lat
             )
             with database as db:
                 wait_until(lambda: count(db) == 1)
-                assert post(container, key) == 201
+                assert post(container, original.KEY) == 201
                 assert count(db) == 2
 
 
