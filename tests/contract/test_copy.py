@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import asyncpg
 import pytest
 
 from sensorflow.cli.moving.copy import copy
@@ -266,3 +267,24 @@ async def test_a_server_that_uses_the_target_is_not_disturbed(
         with pytest.raises(SettingsError, match="a server uses that database"):
             await asyncio.to_thread(copy, database.url)
         assert [type(o) for o in await storage.append([server_reading()])] == [Stored]
+
+
+@on_one
+async def test_what_autovacuum_may_hold_is_waited_for(folder: Path, database: Database) -> None:
+    await fill(folder, ODD)
+    holder = await asyncpg.connect(database.url)
+    held = holder.transaction()
+    await held.start()
+    await holder.execute("LOCK TABLE sensors IN SHARE UPDATE EXCLUSIVE MODE")
+    copying = asyncio.create_task(asyncio.to_thread(copy, database.url))
+    # Longer than a server would wait.
+    waits = (
+        "SELECT EXISTS (SELECT FROM pg_locks JOIN pg_stat_activity a USING (pid) WHERE NOT granted"
+        " AND datname = current_database() AND clock_timestamp() - query_start > '1.5 s')"
+    )
+    while not await holder.fetchval(waits):
+        assert not copying.done()
+        await asyncio.sleep(0.05)
+    await held.rollback()
+    await holder.close()
+    assert await copying == 0

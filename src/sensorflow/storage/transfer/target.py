@@ -159,8 +159,10 @@ async def open_target(url: str) -> AsyncIterator[Target]:
     connection = await connect(address)
     try:
         with translated():
+            # The load wakes autovacuum, which gives way to who has waited for a second.
             await connection.execute(
-                "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0"
+                "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0;"
+                " SET lock_timeout = '1min'"
             )
         yield Target(address, connection)
     finally:
