@@ -33,6 +33,7 @@ class Backend:
 
     server: Server
     rows: Callable[[str], list[tuple[Any, ...]]]
+    embedded: bool
 
 
 @dataclass
@@ -59,7 +60,7 @@ def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Kept]:
 @pytest.fixture
 def backend(kept: Kept, tmp_path: Path) -> Iterator[Backend]:
     with serving(tmp_path, DATABASE_URL=kept.url) as server:
-        yield Backend(server, kept.execute)
+        yield Backend(server, kept.execute, embedded=not kept.url)
 
 
 @pytest.fixture

@@ -14,9 +14,8 @@ import pytest
 
 from tests.helpers import promised
 from tests.load import wait_until
-from tests.postgres import VERSIONS, shared
 from tests.servers import INGEST_KEY, READ_KEY, Server, serving
-from tests.system.conftest import Backend
+from tests.system.conftest import Backend, Kept
 
 BUDGET = 100_000_000
 SLACK = 1.05
@@ -27,19 +26,11 @@ READINGS = 500
 SENDERS = 2
 
 
-@pytest.fixture(params=["sqlite", *(f"postgresql-{version}" for version in VERSIONS)])
-def small(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
+@pytest.fixture
+def small(kept: Kept, tmp_path: Path) -> Iterator[Backend]:
     """A program with the least budget."""
-    kind, _, version = request.param.partition("-")
-    if kind == "sqlite":
-        with serving(tmp_path, DISK_BUDGET="100MB") as server:
-            yield Backend(server, server.rows)
-        return
-    database = shared(version)
-    url = database.create_database()
-    with serving(tmp_path, DATABASE_URL=url, DISK_BUDGET="100MB") as server:
-        yield Backend(server, lambda sql: database.execute(sql, database=url))
-    database.drop_database(url)
+    with serving(tmp_path, DATABASE_URL=kept.url, DISK_BUDGET="100MB") as server:
+        yield Backend(server, kept.execute, embedded=not kept.url)
 
 
 class Flood:

@@ -138,10 +138,10 @@ class Filled:
 
     def holds_nothing(self) -> bool:
         """Whether no transaction is open in the database."""
-        if self.backend.rows == self.server.rows:
+        if self.backend.embedded:
             # A reader that has not ended keeps the log from being taken over whole.
             ((busy, *_),) = self.backend.rows("PRAGMA wal_checkpoint(TRUNCATE)")
-            return busy == 0
+            return bool(busy == 0)
         return not self.backend.rows(
             "SELECT query FROM pg_stat_activity WHERE datname = current_database()"
             " AND pid <> pg_backend_pid() AND xact_start IS NOT NULL"
