@@ -22,7 +22,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from sensorflow.amounts import parse_size, parse_time, told_size, told_time
+from sensorflow.amounts import parse_size, parse_time, told_size
 from sensorflow.errors import SettingsError
 
 PLACEHOLDER_PREFIX: Final = "SUA_CHAVE"
@@ -264,38 +264,16 @@ def fields() -> dict[str, FieldInfo]:
     return {name.upper(): field for name, field in Settings.model_fields.items()}
 
 
-def shown(settings: Settings) -> list[tuple[str, str, str]]:
-    """Each variable with its value, secrets masked, and where the value comes from."""
+def sources(settings: Settings) -> dict[str, str]:
+    """Of each variable where its value comes from."""
     from_file = {name.upper(): value for name, value in dotenv_values(".env").items()}
     environment = {name.upper(): value for name, value in os.environ.items()}
-    rows = []
-    for variable in fields():
-        value = getattr(settings, variable.lower())
-        source = "default"
-        if variable.lower() in settings.model_fields_set:
-            source = (
-                "environment"
-                if environment.get(variable)
-                else ".env"
-                if from_file.get(variable)
-                else "command line"
-            )
-        rows.append((variable, _masked(variable, value), source))
-    return rows
 
+    def source(variable: str) -> str:
+        if variable.lower() not in settings.model_fields_set:
+            return "default"
+        if environment.get(variable):
+            return "environment"
+        return ".env" if from_file.get(variable) else "command line"
 
-def _masked(variable: str, value: object) -> str:
-    if value in (None, ()):
-        return "(not set)"
-    if isinstance(value, tuple):
-        return ", ".join(map(str, value))
-    if isinstance(value, timedelta):
-        return told_time(value)
-    if variable == "DISK_BUDGET":
-        return told_size(int(str(value)))
-    if variable.lower() in SECRETS:
-        return "********"
-    if variable == "DATABASE_URL":
-        # The password may hold any character, so what counts is the first : and the last @.
-        return re.sub(r"(://[^:@/]*:).*@", r"\1********@", str(value))
-    return str(value)
+    return {variable: source(variable) for variable in fields()}

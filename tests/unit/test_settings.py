@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from sensorflow.cli.config import shown
 from sensorflow.errors import SettingsError
-from sensorflow.settings import Settings, shown
+from sensorflow.settings import Settings
 
 
 @pytest.fixture(autouse=True)
