@@ -122,6 +122,18 @@ class Server:
             self._process.kill()
             self._process.wait(60)
 
+    def run(self, *arguments: object) -> subprocess.CompletedProcess[str]:
+        """Another command of the program, with the server's settings."""
+        return subprocess.run(
+            [PROGRAM, *map(str, arguments)],
+            cwd=self.folder,
+            env={name: value for name, value in self.environment().items() if value},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
     def rows(self, sql: str = "SELECT count(*) FROM readings") -> list[tuple[object, ...]]:
         """Ask the database itself, past the program."""
         path = self.data_dir / "sensorflow.db"

@@ -1,29 +1,16 @@
 """`sensorflow db rebuild-rollups`: what was changed by hand is found, told and made right."""
 
 import json
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.load import loaded, wait_until
-from tests.servers import INGEST_KEY, PROGRAM, Server, http, serving
+from tests.servers import INGEST_KEY, Server, http, serving
 from tests.system.conftest import Kept
 
 ALL = "SELECT sensor, measurement, bucket, count, minimum, maximum FROM rollups_{} ORDER BY 1, 2, 3"
 TIERS = ("minute", "hour", "day")
-
-
-def rebuild(server: Server) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [PROGRAM, "db", "rebuild-rollups"],
-        cwd=server.folder,
-        env={name: value for name, value in server.environment().items() if value},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
 
 
 def send(server: Server) -> None:
@@ -48,20 +35,20 @@ def test_what_was_changed_by_hand_is_made_right(tmp_path: Path, kept: Kept) -> N
         wait_until(lambda: [len(rows) for rows in rollups()] == [12, 12, 1])
         right = rollups()
         if not kept.url:
-            refused = rebuild(server)
+            refused = server.run("db", "rebuild-rollups")
             assert refused.returncode != 0
             assert "is using DATA_DIR" in refused.stderr
             assert server.terminate() == 0
         execute("DELETE FROM rollups_hour WHERE count = 1 AND minimum < 3")
         execute("UPDATE rollups_day SET maximum = 99")
-        done = rebuild(server)
+        done = server.run("db", "rebuild-rollups")
         assert done.returncode == 0, done.stderr
         assert done.stdout.splitlines()[-1] == (
             "25 rollups: 3 were missing, 0 too many, 1 different. All are right now."
         )
         assert "sensor 1, 2026-01-31: 3 missing, 0 too many, 1 different" in done.stdout
         assert rollups() == right
-        again = rebuild(server)
+        again = server.run("db", "rebuild-rollups")
         assert again.stdout == "25 rollups: all are right.\n"
 
 
@@ -69,6 +56,6 @@ def test_what_was_changed_by_hand_is_made_right(tmp_path: Path, kept: Kept) -> N
 def test_with_postgresql_readings_come_meanwhile(tmp_path: Path, kept: Kept) -> None:
     with serving(tmp_path, DATABASE_URL=kept.url) as server, loaded(server):
         for _ in range(3):
-            done = rebuild(server)
+            done = server.run("db", "rebuild-rollups")
             assert done.returncode == 0, done.stderr
             assert done.stdout.endswith(" rollups: all are right.\n")

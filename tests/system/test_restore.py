@@ -24,19 +24,6 @@ STORED, SPOOLED, DUPLICATE = 201, 202, 200
 DEPLOYMENT = (ROOT / "docs/deployment.md").read_text()
 
 
-def run(server: Server, *arguments: object) -> subprocess.CompletedProcess[str]:
-    """The program with the server's settings."""
-    return subprocess.run(
-        [PROGRAM, *map(str, arguments)],
-        cwd=server.folder,
-        env={name: value for name, value in server.environment().items() if value},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-
 def done(result: subprocess.CompletedProcess[str]) -> str:
     assert result.returncode == 0, result.stderr
     return result.stdout
@@ -137,19 +124,19 @@ def test_sqlite_is_backed_up_under_load_and_restored(tmp_path: Path) -> None:
         sender.several()
         acknowledged = set(sender.ids)
         with sender.going_on():
-            assert str(copy) in done(run(server, "db", "backup", copy))
-            done(run(server, "db", "backup", copy))  # in the place of the first
+            assert str(copy) in done(server.run("db", "backup", copy))
+            done(server.run("db", "backup", copy))  # in the place of the first
         assert [path.name for path in copy.parent.iterdir()] == [copy.name]
         with closing(sqlite3.connect(copy)) as database:
             kept = numbered(database.execute(SELECT).fetchall())
         assert acknowledged <= kept.keys() < sender.ids.keys()
         assert kept.items() <= sender.ids.items()
 
-        refused = run(server, "db", "restore", copy)
+        refused = server.run("db", "restore", copy)
         assert (refused.returncode, "another sensorflow process" in refused.stderr) == (2, True)
         assert server.terminate() == 0
         before = server.rows("SELECT count(*) FROM readings")
-        assert "1,000,000,000,001" in done(run(server, "db", "restore", copy))
+        assert "1,000,000,000,001" in done(server.run("db", "restore", copy))
         assert numbered(server.rows(SELECT)) == kept
         with closing(sqlite3.connect(server.data_dir / "sensorflow.db.replaced")) as database:
             assert database.execute("SELECT count(*) FROM readings").fetchall() == before
@@ -162,7 +149,7 @@ def test_sqlite_is_backed_up_under_load_and_restored(tmp_path: Path) -> None:
         assert numbered(server.rows(SELECT)) == sender.ids
         assert server.terminate() == 0
         # The same for who restores by copying.
-        assert "2,000,000,000,001" in done(run(server, "db", "restored"))
+        assert "2,000,000,000,001" in done(server.run("db", "restored"))
         server.start()
         assert sender.several(1) == {STORED}
         assert sender.ids[sender.sent] == 2 * 10**12 + 1
@@ -172,7 +159,7 @@ def test_what_is_no_copy_is_not_restored(tmp_path: Path) -> None:
     copy, whole = tmp_path / "copy.db", tmp_path / "whole.db"
     with Server(tmp_path) as server:
         Sender(server).several(200)
-        done(run(server, "db", "backup", whole))
+        done(server.run("db", "backup", whole))
         assert server.terminate() == 0
         before = numbered(server.rows(SELECT))
         for what in ("text", "torn", "foreign", "absent"):
@@ -188,7 +175,7 @@ def test_what_is_no_copy_is_not_restored(tmp_path: Path) -> None:
             elif what == "foreign":
                 with closing(sqlite3.connect(copy)) as database:
                     database.execute("CREATE TABLE another (id INTEGER)")
-            refused = run(server, "db", "restore", copy)
+            refused = server.run("db", "restore", copy)
             assert refused.returncode == 2, what
             assert refused.stderr.startswith("sensorflow: "), what
             assert len(refused.stderr.splitlines()) == 1, what
@@ -200,7 +187,7 @@ def test_what_is_no_copy_is_not_restored(tmp_path: Path) -> None:
 @pytest.mark.parametrize("command", ["backup", "restore"])
 def test_postgresql_has_its_own_tools(tmp_path: Path, command: str) -> None:
     server = Server(tmp_path, DATABASE_URL="postgresql://user:secret-word@127.0.0.1/nothing")
-    refused = run(server, "db", command, tmp_path / "copy.db")
+    refused = server.run("db", command, tmp_path / "copy.db")
     assert refused.returncode == 2
     assert "pg_" in refused.stderr
     assert "secret-word" not in refused.stderr
@@ -231,7 +218,7 @@ def test_postgresql_is_backed_up_under_load_and_restored(tmp_path: Path, version
         kept = numbered(postgres.execute(SELECT, database=database))
         assert acknowledged <= kept.keys() < sender.ids.keys()
         assert kept.items() <= sender.ids.items()
-        assert "1,000,000,000,001" in done(run(server, "db", "restored"))
+        assert "1,000,000,000,001" in done(server.run("db", "restored"))
 
         server.start()
         wait_until(lambda: drained(server))
