@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from uuid import uuid4
 
 import asyncpg
@@ -10,10 +11,10 @@ import pytest
 
 from sensorflow.errors import BatchRefused, StorageUnavailable
 from sensorflow.readings import Duplicate, Stored
-from sensorflow.storage.postgres import session, upkeep
-from sensorflow.storage.postgres.connection import connect
-from sensorflow.storage.postgres.readers import READERS
-from sensorflow.storage.postgres.session import COPY_FROM, Session
+from sensorflow.storage.postgres import readers, session, upkeep
+from sensorflow.storage.postgres.connection import Address, connect, limited
+from sensorflow.storage.postgres.readers import READ_TIMEOUT, READERS
+from sensorflow.storage.postgres.session import COPY_FROM, Connection, Session
 from sensorflow.storage.postgres.storage import PostgresStorage
 from tests.contract.conftest import SESSIONS, TERMINATED, WAITING, Database
 from tests.helpers import device_reading, eventually, promised, server_reading
@@ -374,6 +375,26 @@ async def test_nothing_waits_for_a_server_that_hangs(own_server: Postgres) -> No
             await attempt
         assert time.monotonic() - started < promised(bound)
     await storage.close()
+
+
+async def test_a_read_and_the_session_that_it_needs_have_one_bound(
+    storage: PostgresStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = []
+
+    async def slowly(address: Address) -> Connection:
+        await asyncio.sleep(0.2)
+        return await connect(address)
+
+    def limited_(connection: Connection, seconds: float) -> AbstractContextManager[None]:
+        given.append(seconds)
+        return limited(connection, seconds)
+
+    monkeypatch.setattr(readers, "connect", slowly)
+    monkeypatch.setattr(readers, "limited", limited_)
+    await storage.after(0, 1)
+    (seconds,) = given
+    assert 0 < seconds <= READ_TIMEOUT - 0.2
 
 
 async def test_closing_does_not_wait_for_a_server_that_hangs(own_server: Postgres) -> None:

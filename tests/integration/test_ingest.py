@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import socket
 from collections.abc import AsyncIterator
 
@@ -250,6 +251,11 @@ async def raw(app: Running, *pieces: bytes) -> bytes:
 HEAD = b"POST /api/temperature_reading HTTP/%b\r\nHost: x\r\nX-API-Key: " + INGEST_KEY.encode()
 BODY = json.dumps(GOOD).encode()
 LENGTH = b"\r\nContent-Length: %d" % len(BODY)
+HANDSHAKE = (
+    b"GET /ws/sensor_updates?api-key=%b HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
+    b"Connection: Upgrade, close\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+) % READ_KEY.encode()
 
 
 @pytest.mark.parametrize("version", [b"1.0", b"1.1"])
@@ -290,15 +296,26 @@ async def test_a_handshake_behind_a_reading_does_not_store_it_twice(app: Running
     if app.stock:
         pytest.skip("uvicorn's own protocol upgrades in the midst of the response")
     good = HEAD % b"1.1" + LENGTH + b"\r\n\r\n" + BODY
-    handshake = (
-        b"GET /ws/sensor_updates?api-key=%b HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
-        b"Connection: Upgrade, close\r\nSec-WebSocket-Version: 13\r\n"
-        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-    ) % READ_KEY.encode()
-    answer = await raw(app, good + handshake)
+    answer = await raw(app, good + HANDSHAKE)
     statuses = [part.split(b" ")[0] for part in answer.split(b"HTTP/1.1 ")[1:]]
     assert statuses == [b"201", b"426"]
     assert (await app.post()).json()["id"] == 2
+
+
+async def test_a_screen_on_a_devices_connection_does_not_store_its_reading_again(
+    app: Running,
+) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", app.port)
+    writer.write(HEAD % b"1.1" + LENGTH + b"\r\n\r\n" + BODY)
+    async with asyncio.timeout(10):
+        head = await reader.readuntil(b"\r\n\r\n")
+        (length,) = re.findall(rb"content-length: (\d+)", head)
+        assert json.loads(await reader.readexactly(int(length)))["id"] == 1
+        writer.write(HANDSHAKE)
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
+    assert (await app.post()).json()["id"] == 2
+    writer.close()
+    await writer.wait_closed()
 
 
 async def test_a_fault_that_nobody_foresaw_is_answered_and_logged(

@@ -53,16 +53,17 @@ class Refusing:
         raise AssertionError("nothing was begun")
 
 
-async def nowhere(scope: object, receive: object, send: object) -> None:
-    """The application, to which nothing comes here."""
-    raise AssertionError
+async def application(_scope: object, _receive: object, send: Any) -> None:
+    """To which whatever has no prompt answer comes."""
+    await send({"type": "http.response.start", "status": 204, "headers": []})
+    await send({"type": "http.response.body"})
 
 
 @pytest.fixture
 async def connection() -> tuple[BoundedHttpProtocol, Pipe]:
     metrics = Metrics()
     route = PromptRoute(Refusing(), metrics.route(PATH), metrics, None)
-    config = uvicorn.Config(nowhere, ws="none", timeout_keep_alive=KEEP_ALIVE, log_config=None)
+    config = uvicorn.Config(application, ws="none", timeout_keep_alive=KEEP_ALIVE, log_config=None)
     config.load()
     protocol = BoundedHttpProtocol(
         metrics,
@@ -134,3 +135,17 @@ async def test_a_thousand_offers_of_another_protocol_are_declined_one_by_one(
     protocol.data_received(offer * 1_500)
     await asyncio.sleep(0)
     assert protocol.pipeline
+
+
+async def test_who_takes_nothing_is_answered_when_it_does(
+    connection: tuple[BoundedHttpProtocol, Pipe],
+) -> None:
+    protocol, pipe = connection
+    protocol.pause_writing()
+    protocol.data_received(REQUEST)
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert pipe.written == b""
+    protocol.resume_writing()
+    await asyncio.gather(*protocol.tasks)
+    assert pipe.written.startswith(b"HTTP/1.1 204 ")
