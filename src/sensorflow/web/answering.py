@@ -71,7 +71,7 @@ class AnsweringHttpProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         cycle: object = self.cycle
-        # Not where it is whole already: a handshake may follow, which makes no cycle.
+        # Once: a handshake behind it ends here too, without a cycle of its own.
         if type(cycle) is PromptCycle and cycle.more_body:
             super().on_message_complete()
             cycle.route.take(cycle, self._write)

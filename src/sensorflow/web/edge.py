@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, MutableMapping
 from time import perf_counter
-from types import MappingProxyType
 from typing import Any
 
 from sensorflow.errors import Reason, Refusal
@@ -32,12 +31,12 @@ class Edge:
 
     def __init__(
         self,
+        prompt: Mapping[str, Endpoint],
         direct: Mapping[str, asgi.App],
         live: Mapping[str, asgi.App],
         fallback: asgi.App,
         metrics: Metrics,
         proxies: Proxies | None,
-        prompt: Mapping[str, Endpoint] = MappingProxyType({}),
     ) -> None:
         self._direct = {path: (app, metrics.route(path)) for path, app in direct.items()}
         self.prompt: Mapping[bytes, PromptRoute] = {
