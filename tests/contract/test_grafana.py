@@ -3,9 +3,9 @@
 import asyncio
 import json
 import re
+import subprocess
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import chain
 from pathlib import Path
@@ -19,16 +19,13 @@ from sensorflow.history.follower import Follower
 from sensorflow.history.ledger import Ledger
 from sensorflow.metrics.by_sensor import BySensor
 from sensorflow.storage.postgres.storage import PostgresStorage
-from tests.postgres import PASSWORD, VERSIONS, Postgres, shared
+from tests.grafana import DASHBOARDS, FOLDER, View, shortest, sql_of
+from tests.postgres import PASSWORD, ROLE, SUPERUSER, VERSIONS, Postgres, shared
 from tests.weather import as_reading, weather
 
 ROOT = Path(__file__).parents[2]
-FOLDER = ROOT / "deploy/grafana"
 KNOWN = ("temperature", "humidity", "pressure")
 
-DASHBOARDS: dict[str, Any] = {
-    path.name: json.loads(path.read_text()) for path in (FOLDER / "dashboards").iterdir()
-}
 PANELS = [
     pytest.param(panel, id=f"{name}: {panel['title']}")
     for name, dashboard in DASHBOARDS.items()
@@ -42,54 +39,6 @@ VARIABLES = {
 
 QUOTED = "line 'A'"
 """A sensor whose name would end a string, and which has measurements of its own."""
-
-
-@dataclass(frozen=True)
-class View:
-    """What a reader of a dashboard has chosen, and the interval that Grafana derives from it."""
-
-    start: datetime
-    end: datetime
-    interval: timedelta
-    sensor: str = "EWR"
-    measurement: str = "flow"
-
-    def expand(self, sql: str) -> str:
-        """What Grafana makes of it before it asks the database."""
-        seconds = int(self.interval.total_seconds())
-        for name, value in (
-            ("${sensor:sqlstring}", _quoted(self.sensor)),
-            ("${measurement:sqlstring}", _quoted(self.measurement)),
-            ("$__interval_ms", str(seconds * 1000)),
-            ("$__interval", f"{seconds}s"),
-        ):
-            sql = sql.replace(name, value)
-        sql = re.sub(r"\$(__\w+)\(([^)]*)\)", self._macro, sql)
-        assert "$" not in sql, sql
-        return sql
-
-    def _macro(self, call: re.Match[str]) -> str:
-        arguments = [argument.strip() for argument in call[2].split(",")]
-        column = arguments[0]
-        match call[1], arguments[1:]:
-            case "__timeFilter", []:
-                return f"{column} BETWEEN '{_utc(self.start)}' AND '{_utc(self.end)}'"
-            case "__timeGroupAlias", [interval]:
-                seconds = re.fullmatch(r"(\d+)s", interval)
-                assert seconds, interval
-                width = seconds[1]
-                return f'floor(extract(epoch from {column})/{width})*{width} AS "time"'
-            case other:
-                raise AssertionError(other)
-
-
-def _quoted(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"
-
-
-def _utc(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
-
 
 YEAR = View(datetime(2013, 1, 1, tzinfo=UTC), datetime(2014, 1, 1, tzinfo=UTC), timedelta(hours=12))
 DAY = View(datetime(2013, 7, 1, tzinfo=UTC), datetime(2013, 7, 2, tzinfo=UTC), timedelta(minutes=2))
@@ -126,12 +75,24 @@ async def follow(storage: PostgresStorage) -> None:
         pass
 
 
-def documented_role() -> list[str]:
-    """The statements that docs/deployment.md gives, with the password of the tests."""
-    text = (ROOT / "docs/deployment.md").read_text()
-    (block,) = re.findall(r"```sql\n(CREATE ROLE grafana.*?)```", text, re.DOTALL)
-    statements = block.replace("another long random one", PASSWORD).split(";")
-    return [statement.strip() for statement in statements if statement.strip()]
+def make_role(server: Postgres, database: str, **variables: str) -> str:
+    """Run the file that docs/deployment.md names, as a superuser; what psql told."""
+    done = subprocess.run(
+        [server.programs / "psql", f"--file={FOLDER / 'role.sql'}"],
+        env={
+            "PGHOST": "127.0.0.1",
+            "PGPORT": str(server.port),
+            "PGUSER": SUPERUSER,
+            "PGPASSWORD": server.password,
+            "PGDATABASE": database.rpartition("/")[2],
+            **variables,
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    return done.stdout + done.stderr
 
 
 class Source:
@@ -159,8 +120,9 @@ def source(request: pytest.FixtureRequest) -> Iterator[Source]:
     database = server.create_database()
     try:
         asyncio.run(fill(database))
-        for statement in documented_role():
-            server.execute(statement, database=database)
+        # A second time it is no error.
+        for _ in range(2):
+            make_role(server, database, GRAFANA_DB_PASSWORD=PASSWORD)
         server.execute("ANALYZE", database=database)
         yield Source(server, database)
     finally:
@@ -168,16 +130,9 @@ def source(request: pytest.FixtureRequest) -> Iterator[Source]:
         server.execute("DROP ROLE IF EXISTS grafana")
 
 
-def sql_of(panel: dict[str, Any]) -> str:
-    (target,) = panel["targets"]
-    sql: str = target["rawSql"]
-    return sql
-
-
 def view_of(panel: dict[str, Any], view: View) -> View:
     """With the panel's shortest interval, and a sensor that has what it shows."""
-    seconds = {"1s": 1, "1m": 60}[panel.get("interval", "1s")]
-    interval = max(view.interval, timedelta(seconds=seconds))
+    interval = max(view.interval, shortest(panel))
     sensor = QUOTED if panel["title"] == "$measurement" else view.sensor
     return View(view.start, view.end, interval, sensor=sensor)
 
@@ -364,6 +319,31 @@ def test_the_role_can_do_nothing_but_read(source: Source) -> None:
     ):
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             source.ask(statement, first="SET default_transaction_read_only = off")
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize(
+    ("variables", "told"),
+    [
+        ({}, "set GRAFANA_DB_PASSWORD"),
+        ({"GRAFANA_DB_PASSWORD": ""}, "set GRAFANA_DB_PASSWORD"),
+        ({"GRAFANA_DB_PASSWORD": "p", "GRAFANA_DB_USER": ROLE}, "set GRAFANA_DB_USER"),
+        ({"GRAFANA_DB_PASSWORD": "p", "GRAFANA_DB_USER": SUPERUSER}, "set GRAFANA_DB_USER"),
+    ],
+)
+def test_no_role_is_made_without_a_password_or_of_one_that_the_server_needs(
+    version: str, variables: dict[str, str], told: str
+) -> None:
+    server = shared(version)
+    database = server.create_database(migrated=True)
+    roles = (
+        "SELECT rolname, a.rolpassword, rolconnlimit, rolconfig FROM pg_authid a"
+        " JOIN pg_roles USING (rolname, rolconnlimit) ORDER BY rolname"
+    )
+    before = server.execute(roles)
+    assert told in make_role(server, database, **variables)
+    assert server.execute(roles) == before
+    server.drop_database(database)
 
 
 MONTH = View(datetime(2013, 6, 1, tzinfo=UTC), datetime(2013, 7, 1, tzinfo=UTC), timedelta(hours=1))

@@ -1,4 +1,4 @@
-"""Runs what docs/deployment.md says about systemd and nginx, on a machine made for it.
+"""Runs what docs/deployment.md says about systemd, nginx and Prometheus, on a machine made for it.
 
 `unshare --mount --net --pid --fork --mount-proc --kill-child python -m tests.deploy.documented`:
 a network of its own, whose ports are all free, and folders of the system whose changes are lost
@@ -11,6 +11,8 @@ import os
 import re
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -40,17 +42,28 @@ with open("/var/log/sensorflow.log", "wb") as log:
 assert manager.recv(100) == b"READY=1"
 END
     ;;
+"restart prometheus")
+    . /etc/default/prometheus
+    log=/var/log/prometheus.log
+    setsid runuser -u prometheus -- /usr/bin/prometheus $ARGS \\
+        --config.file=/etc/prometheus/prometheus.yml \\
+        --storage.tsdb.path=/var/lib/prometheus/metrics2/ >$log 2>&1 &
+    ;;
 *) echo "no such systemctl: $*" >&2; exit 64 ;;
 esac
 """
 SHIMS = {
     "sudo": '#!/bin/sh\nexec "$@"\n',
-    "apt": "#!/bin/sh\nexec nginx\n",
+    "apt": "#!/bin/sh\n[ $2 != nginx ] || exec nginx\n",
     "systemctl": SYSTEMCTL,
 }
 BY_HAND = ("python3 -m venv", "pip install")
 """Not run here, because they take a minute and the packages' registry: the program is that of the
 tests."""
+
+
+PATIENCE = 60.0
+"""Seconds for Prometheus to start and to have asked the server once."""
 
 
 def run(*command: str | Path) -> None:
@@ -88,7 +101,30 @@ def follow(heading: str) -> None:
     for block in blocks(heading):
         lines = [line for line in block.splitlines() if not any(text in line for text in BY_HAND)]
         print(f"# {heading}", flush=True)
-        run("bash", "-euxo", "pipefail", "-c", "\n".join(lines))
+        follow_block("\n".join(lines))
+
+
+def follow_block(block: str) -> str:
+    """Run one block; what it printed."""
+    command = ("bash", "-euxo", "pipefail", "-c", block)
+    said = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+    print(said, flush=True)
+    return said
+
+
+def watch() -> None:
+    """What the page says of Prometheus; return when that reads the server."""
+    metrics, _, _, install, look, _ = blocks("Watching it")
+    key = ". /etc/sensorflow.env\n"
+    assert "\nsensorflow_build_info{" in follow_block(key + metrics)
+    follow_block(install)
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        with suppress(subprocess.CalledProcessError):
+            if '"1"]' in follow_block(look):
+                return
+        assert time.monotonic() < deadline, Path("/var/log/prometheus.log").read_text()
+        time.sleep(0.5)
 
 
 def main() -> None:
@@ -110,6 +146,7 @@ def main() -> None:
         }
         follow("systemd")
         follow("HTTPS with nginx and certbot")
+        watch()
 
 
 if __name__ == "__main__":

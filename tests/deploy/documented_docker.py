@@ -17,14 +17,17 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from contextlib import closing
-from http.client import HTTPConnection
+from datetime import UTC, datetime, timedelta
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
+from typing import Any
 
 from websockets.sync.client import connect
 
 from tests import original
 from tests.deploy.documented import blocks
 from tests.deploy.images import PYTHON
+from tests.grafana import View, shortest, sql_of
 from tests.nginx import DOMAIN, ROOT
 
 MACHINE = (
@@ -50,7 +53,13 @@ exec podman "$@"
 }
 PLAIN = "http://127.0.0.1:8000"
 TLS = f"https://{DOMAIN}"
-BODY = {"temperature": 25.5, "humidity": 60.2, "pressure": 1012.5, "sensor_id": "sensor-01"}
+BODY = {
+    "temperature": 25.5,
+    "humidity": 60.2,
+    "pressure": 1012.5,
+    "flow": 1.5,
+    "sensor_id": "sensor-01",
+}
 PATIENCE = 120.0
 GATEWAY, OUTSIDE = "198.51.100.1", "198.51.100.2"
 """This machine and a device, in a network between the two."""
@@ -253,11 +262,57 @@ def as_the_original(lines: str, start: str) -> None:
     # Who sent it, and neither the proxy, which is trusted to tell, nor whom the device names.
     assert json.loads(from_outside(original.KEY))["client_ip"] == OUTSIDE
     assert readings() == 2
+    watched()
     said = follow("docker compose logs 2>&1")
     assert "PostgreSQL at db:5432/sensordb" in said
     assert original.KEY not in said
     assert original.KEY_WS not in said
-    follow("docker compose down --volumes")
+    (password,) = re.findall("^GRAFANA_DB_PASSWORD=(.+)$", Path(".env").read_text(), re.MULTILINE)
+    assert password not in said
+    follow("docker compose --profile prometheus --profile grafana down --volumes")
+
+
+def watched() -> None:
+    """By Prometheus and Grafana, beside what is running already; `.env` has the read key."""
+    # Of secrets podman-compose knows files only.
+    services = Path("deploy/compose/monitoring.yml")
+    text = services.read_text()
+    assert text.count("environment: API_KEY_WS") == 1
+    services.write_text(text.replace("environment: API_KEY_WS", "file: ./read_key"))
+    Path("read_key").write_text(original.KEY_WS)
+    follow(blocks("Watching it")[1])
+    eventually(lambda: all(rows_of(panel) for panel in panels()))
+    eventually(lambda: '"1"]' in asked("http://127.0.0.1:9090/api/v1/query?query=up"))
+    alerts = json.loads(asked("http://127.0.0.1:9090/api/v1/rules"))["data"]["groups"][0]["rules"]
+    assert len(alerts) == 10
+
+
+def panels() -> list[dict[str, Any]]:
+    """Of all dashboards that Grafana has; none while it is not there."""
+    dashboards = json.loads(asked("http://127.0.0.1:3000/") or "[]")
+    return [panel for dashboard in dashboards for panel in dashboard["panels"]] or [{}]
+
+
+def rows_of(panel: dict[str, Any]) -> list[Any]:
+    """What Grafana gets from the database for a panel of the last hour."""
+    if not panel:
+        return []
+    now = datetime.now(UTC)
+    interval = max(shortest(panel), timedelta(seconds=30))
+    view = View(now - timedelta(hours=1), now, interval, "sensor-01", "flow")
+    sql = view.expand(sql_of(panel)).encode()
+    rows: list[Any] = json.loads(asked("http://127.0.0.1:3000/", sql) or "[]")
+    return rows
+
+
+def asked(url: str, body: bytes | None = None) -> str:
+    """What is answered; nothing while there is no answer but an error."""
+    try:
+        with urllib.request.urlopen(url, body, timeout=30) as answer:
+            told: str = answer.read().decode()
+            return told
+    except (OSError, HTTPException):
+        return ""
 
 
 def main() -> None:

@@ -9,12 +9,13 @@ import pytest
 from tests.deploy.containers import Engine
 from tests.deploy.documented_docker import MACHINE
 from tests.deploy.images import Images
+from tests.deploy.watchers import make_watchers
 from tests.nginx import DOMAIN, ROOT
 from tests.requirements import require
 
 
 @pytest.mark.deploy
-def test_what_the_page_says_of_systemd_and_nginx_leads_to_https() -> None:
+def test_what_the_page_says_of_systemd_nginx_and_prometheus_leads_to_https_and_is_watched() -> None:
     for program, package in [
         ("nginx", "nginx-light"),
         ("certbot", "certbot"),
@@ -23,6 +24,7 @@ def test_what_the_page_says_of_systemd_and_nginx_leads_to_https() -> None:
         ("curl", "curl"),
         ("ip", "iproute2"),
         ("openssl", "openssl"),
+        ("prometheus", "prometheus"),
     ]:
         require(program, package)
     namespaces = ["--mount", "--net", "--pid", "--fork", "--mount-proc", "--kill-child"]
@@ -31,7 +33,7 @@ def test_what_the_page_says_of_systemd_and_nginx_leads_to_https() -> None:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=150,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"--retry-connrefused https://{DOMAIN}/readyz" in done.stderr
@@ -48,6 +50,7 @@ def test_what_the_page_says_of_docker_leads_to_servers_that_store(
     assert images.server
     assert images.postgres
     assert images.proxy
+    make_watchers(engine, images)
     done = subprocess.run(
         [*MACHINE, tmp_path],
         cwd=ROOT,

