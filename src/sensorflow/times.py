@@ -1,7 +1,6 @@
 """Moments as people and devices write them: RFC 3339, or Unix time told apart by magnitude."""
 
 import re
-from bisect import bisect_right
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -29,25 +28,28 @@ class NoOffset(NotATime):
 
 def from_text(text: str) -> datetime:
     """The moment, in UTC. Raises `NotATime`, or `NoOffset`."""
-    if _COUNT.fullmatch(text):
-        return from_count(float(text) if "." in text else int(text))
     try:
         moment = msgspec.convert(text, datetime)
         if moment.tzinfo is None:
             raise NoOffset
         return moment.astimezone(UTC)
     except (msgspec.ValidationError, OverflowError):
+        # Digits alone are no RFC 3339 time.
+        if _COUNT.fullmatch(text):
+            return from_count(float(text) if "." in text else int(text))
         raise NotATime from None
 
 
 def from_count(count: float) -> datetime:
     """The moment of a Unix time in s, ms, µs or ns, in whole microseconds. Raises `NotATime`."""
-    unit = bisect_right(_BOUNDS, count)
+    unit = 0
+    while unit < len(_BOUNDS) and count >= _BOUNDS[unit]:
+        unit += 1
     if count < 0 or unit == len(_BOUNDS):
         raise NotATime
     # Whole microseconds first: a float has no room for the nanoseconds of today.
     if type(count) is int:
-        microseconds = count * 1_000_000 // _PER_SECOND[unit]
+        microseconds = count // 1_000 if unit == 3 else count * (1_000_000 // _PER_SECOND[unit])
     else:
         microseconds = round(count * (1e6 / _PER_SECOND[unit]))
     if microseconds < _EXACT:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sensorflow.errors import Refusal
 from sensorflow.ingest import formats
-from sensorflow.ingest.plain import plain_array, plain_reading, reading_of
+from sensorflow.ingest.plain import plain_array, plain_reading, readings_of
 from sensorflow.readings import Reading
 
 RECEIVED = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -91,9 +91,19 @@ def test_an_array_of_plain_readings_is_each_of_them(
 ) -> None:
     bodies = [as_body(fields) for fields in readings]
     decoded = plain_array(b"[%b]" % b", ".join(bodies))
-    assert [reading_of(plain, RECEIVED, "192.0.2.7", None) for plain in decoded] == [
+    assert readings_of(decoded, RECEIVED, "192.0.2.7", None) == [
         plain_reading(body, RECEIVED, "192.0.2.7") for body in bodies
     ]
+
+
+@pytest.mark.parametrize(
+    "odd", [b"{}", b'{"sensor_id":"","temperature":1}', b'{"sensor_id":"a","recorded_at":"no"}']
+)
+def test_an_array_is_read_up_to_the_first_that_is_refused(odd: bytes) -> None:
+    plain = b'{"sensor_id":"cellar","temperature":1}'
+    decoded = plain_array(b"[%b,%b,%b]" % (plain, odd, plain))
+    assert len(decoded) == 3
+    assert readings_of(decoded, RECEIVED, None, None) == [plain_reading(plain, RECEIVED, None)]
 
 
 @pytest.mark.parametrize("odd", [b'{"co2":1}', b"7", b'{"temperature":"1"}', b"[]", b"{", b"\xff"])

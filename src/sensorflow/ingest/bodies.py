@@ -5,7 +5,7 @@ Everything that takes long does so in slices, between which others have their tu
 
 import asyncio
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, TypeVar
 
 import msgspec
@@ -79,11 +79,11 @@ def too_large() -> Refusal:
     )
 
 
-async def in_slices(work: Callable[[T], S], items: Sequence[T]) -> list[S]:
-    """The results; after each `SLICE` others have their turn."""
+async def in_slices(work: Callable[[Sequence[T]], Iterable[S]], items: Sequence[T]) -> list[S]:
+    """The results of the work on one `SLICE` after another; after each, others have their turn."""
     done: list[S] = []
     for start in range(0, len(items), SLICE):
-        done += map(work, items[start : start + SLICE])
+        done += work(items[start : start + SLICE])
         await asyncio.sleep(0)
     return done
 

@@ -4,7 +4,7 @@ Known names only, numbers as JSON numbers: that is read in less than half the ti
 `ingest.formats` takes, with the same outcome. All other forms, and all faults, are left to it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -62,37 +62,52 @@ def plain_reading(
         plain = _decode(body)
     except (ValueError, RecursionError):
         return None
-    return reading_of(plain, received_at, client_ip, sensor_id, whole=whole)
+    made = readings_of((plain,), received_at, client_ip, sensor_id, whole=whole)
+    return made[0] if made else None
 
 
-def reading_of(
-    plain: Plain,
+def readings_of(
+    decoded: Iterable[Plain],
     received_at: datetime,
     client_ip: str | None,
     sensor_id: str | None,
     *,
     whole: bool = False,
-) -> Reading | None:
-    """What `plain_reading` makes of what was decoded."""
-    try:
-        name = plain.sensor_id
-        sensor_id = sensor_id if name is UNSET else check_sensor_id(name)
+) -> list[Reading]:
+    """What `plain_reading` makes of each; none after the first of which it makes nothing.
+
+    One loop without a call that can be left out, for it is a quarter of a large batch's time.
+    """
+    readings: list[Reading] = []
+    add = readings.append
+    checked: dict[str | UnsetType, str | None] = {UNSET: sensor_id}
+    device, server = Clock.DEVICE, Clock.SERVER
+    for plain in decoded:
+        try:
+            name = checked[plain.sensor_id]
+        except KeyError:
+            try:
+                name = checked[plain.sensor_id] = check_sensor_id(plain.sensor_id)
+            except Refusal:
+                break
+        temperature, humidity, pressure = plain.temperature, plain.humidity, plain.pressure
+        measurements: dict[str, float]
+        if temperature is not UNSET and humidity is not UNSET and pressure is not UNSET:
+            measurements = {"temperature": temperature, "humidity": humidity, "pressure": pressure}
+        elif whole:
+            break
+        else:
+            named = (("temperature", temperature), ("humidity", humidity), ("pressure", pressure))
+            measurements = {n: value for n, value in named if value is not UNSET}
+        if name is None or not measurements:
+            break
         at = plain.recorded_at
         if at is UNSET:
-            recorded_at, clock = received_at, Clock.SERVER
-        else:
-            recorded_at, clock = device_time(at, received_at, shown), Clock.DEVICE
-    except Refusal:
-        return None
-    temperature, humidity, pressure = plain.temperature, plain.humidity, plain.pressure
-    measurements: dict[str, float]
-    if temperature is not UNSET and humidity is not UNSET and pressure is not UNSET:
-        measurements = {"temperature": temperature, "humidity": humidity, "pressure": pressure}
-    elif whole:
-        return None
-    else:
-        named = (("temperature", temperature), ("humidity", humidity), ("pressure", pressure))
-        measurements = {n: value for n, value in named if value is not UNSET}
-    if sensor_id is None or not measurements:
-        return None
-    return Reading(sensor_id, measurements, recorded_at, clock, received_at, client_ip)
+            add(Reading(name, measurements, received_at, server, received_at, client_ip))
+            continue
+        try:
+            recorded_at = device_time(at, received_at, shown)
+        except Refusal:
+            break
+        add(Reading(name, measurements, recorded_at, device, received_at, client_ip))
+    return readings

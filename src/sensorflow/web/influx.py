@@ -129,8 +129,8 @@ class WriteEndpoint(InfluxRoute):
         lines = Lines(self._sensor_tags, sensor_id, precision, now)
         await lines.read(body)
 
-        def readings_of(one: Merged) -> list[Reading]:
-            return split(one, now, client_ip)
+        def readings_of(some: Sequence[Merged]) -> list[list[Reading]]:
+            return [split(one, now, client_ip) for one in some]
 
         parts = await bodies.in_slices(readings_of, lines.merged)
         answers = await store_in_parts(self._writer, [*chain.from_iterable(parts)])

@@ -1,14 +1,15 @@
 """`POST /api/readings`: one reading or many, as JSON or NDJSON, also compressed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 
 import msgspec
 
 from sensorflow.errors import Reason, Refusal
 from sensorflow.ingest import bodies, formats
-from sensorflow.ingest.plain import Plain, plain_array, plain_reading, reading_of
+from sensorflow.ingest.plain import Plain, plain_array, plain_reading, readings_of
 from sensorflow.ingest.receipts import Answer, Receipt, Status
 from sensorflow.ingest.sensor_community import VALUES, Names, station_reading
 from sensorflow.ingest.writer import Writer
@@ -47,12 +48,12 @@ class ReadingsEndpoint(IngestRoute):
         as_lines = kind in NDJSON
         now, client_ip = datetime.now(UTC), asgi.client_address(scope)
 
-        def checked(plain: Plain) -> Reading | None:
-            return reading_of(plain, now, client_ip, sensor_id)
+        def made(decoded: Iterable[Plain]) -> list[Reading]:
+            return readings_of(decoded, now, client_ip, sensor_id)
 
         plain = () if as_lines else plain_array(body)
         if plain:
-            readings = [r for r in await bodies.in_slices(checked, plain) if r is not None]
+            readings = await bodies.in_slices(made, plain)
             if len(readings) == len(plain):
                 return await self._store(readings, ())
         # Some have another form, or are to be refused: then each is looked at by itself.
@@ -87,7 +88,8 @@ class ReadingsEndpoint(IngestRoute):
             return await self.store_one(*read(body) if one is None else (one, 0))
         if not parts:
             raise Refusal(Reason.WRONG_SHAPE, "The body holds no reading.")
-        return await self._store(await bodies.in_slices(check, parts), ignoring)
+        checked = await bodies.in_slices(partial(map, check), parts)
+        return await self._store(checked, ignoring)
 
     async def _store(
         self, checked: Sequence[Reading | Refusal], ignoring: Sequence[tuple[Reading, int]]
