@@ -22,6 +22,7 @@ import pytest
 
 from sensorflow.cli import main
 from tests.load import wait_until
+from tests.nginx import Nginx, running
 from tests.ports import free_port
 from tests.postgres import Postgres
 from tests.servers import ADMIN_KEY, INGEST_KEY, PROGRAM, READ_KEY, Server, http
@@ -353,6 +354,44 @@ def test_a_proxy_that_keeps_back_addresses_and_live_connections(tmp_path: Path) 
         report = doctor(tmp_path, "--url", f"http://127.0.0.1:{port}")
     assert report.bad == {("warning", "proxy"), ("fault", "live stream")}
     assert "TRUSTED_PROXIES" in report.said("warning", "proxy")
+
+
+SITE = """
+server {{
+    listen 127.0.0.1:{port};
+    location / {{
+        proxy_pass http://127.0.0.1:{server};
+        proxy_bind 127.0.0.3;
+        proxy_http_version 1.1;
+        proxy_set_header Upgrade $http_upgrade;
+        proxy_set_header Connection upgrade;
+        {tells}
+    }}
+}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("tells", "level", "said"),
+    [
+        ("proxy_set_header X-Forwarded-For $remote_addr;", "pass", "sees that 127.0.0.1 asks"),
+        ("", "fault", "anybody can have readings carry any address"),
+        ('proxy_set_header X-Forwarded-For "";', "warning", "readings carry 127.0.0.3"),
+    ],
+)
+def test_a_proxy_that_tells_who_asks_or_anything_or_nothing(
+    tmp_path: Path, tells: str, level: str, said: str
+) -> None:
+    nginx = Nginx(tmp_path / "nginx")
+    variables = {**KEYS, "TRUSTED_PROXIES": "127.0.0.3"}
+    with Server(tmp_path, **variables) as server:
+        site = SITE.format(port=nginx.http_port, server=server.port, tells=tells)
+        nginx.write("sites-enabled/site.conf", site)
+        with running(nginx, serves_tls=False):
+            url = f"http://127.0.0.1:{nginx.http_port}"
+            report = doctor(tmp_path, "--url", url, PORT=str(server.port), **variables)
+    assert said in report.said(level, "proxy")
+    assert report.said("pass", "live stream") == "WebSockets get through."
 
 
 def test_the_doctor_changes_nothing(

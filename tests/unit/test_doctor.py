@@ -109,4 +109,4 @@ def test_what_never_answers_is_not_waited_for() -> None:
 
 @pytest.mark.parametrize("url", ["sensors.example.net", "ftp://sensors.example.net", "http://"])
 def test_what_is_no_address_is_told(url: str, tmp_path: Path) -> None:
-    assert levels(check_url(url, None, trusts_proxies=False)) == [Level.FAULT]
+    assert levels(check_url(url, None, ())) == [Level.FAULT]

@@ -151,4 +151,4 @@ def test_what_is_remembered_is_bounded() -> None:
         proxies.unwrap(scope(PROXY, text))
         proxies.unwrap(scope(text, "198.51.100.1"))
     assert proxies._forwarded.cache_info().currsize == 4_096
-    assert proxies._trusts_peer.cache_info().currsize == 1_024
+    assert proxies.trusts.cache_info().currsize == 1_024

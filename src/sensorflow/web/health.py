@@ -9,6 +9,7 @@ import msgspec
 from fastapi import FastAPI, Request, Response
 
 from sensorflow.keys.keyring import Scope
+from sensorflow.web import asgi
 from sensorflow.web.gate import Gate
 from sensorflow.web.schemas import refusals
 
@@ -69,7 +70,8 @@ def add_health(app: FastAPI, gate: Gate, check: CheckHealth) -> None:
         "/readyz",
         tags=["operation"],
         summary="Readings are taken now, by the database or by the spool",
-        description="With the API_KEY_WS also the state of the database, the spool and the bus.",
+        description="With the API_KEY_WS also the state of the database, the spool and the bus, and"
+        " the address that readings of who asks would carry.",
         responses={**refusals(), 503: {"description": "They are refused."}},
     )
     async def readyz(request: Request) -> Response:
@@ -78,6 +80,8 @@ def add_health(app: FastAPI, gate: Gate, check: CheckHealth) -> None:
         if detailed:
             gate.require(request.scope, Scope.READ, headers, url_key=False)
         health = await check()
-        told: Any = health if detailed else {"status": health.status}
+        told: dict[str, Any] = {"status": health.status}
+        if detailed:
+            told = msgspec.to_builtins(health) | {"client_ip": asgi.client_address(request.scope)}
         code = 503 if health.status is Status.UNAVAILABLE else 200
         return Response(msgspec.json.encode(told), code, media_type="application/json")

@@ -33,13 +33,14 @@ class Proxies:
 
     def __init__(self, trusted: Sequence[Network]) -> None:
         self._networks = tuple(trusted)
-        self._trusts_peer = lru_cache(PEERS_KEPT)(self._is_trusted_peer)
+        self.trusts = lru_cache(PEERS_KEPT)(self._is_trusted_peer)
+        """Whether it is the address of a trusted proxy."""
         self._forwarded = lru_cache(ADDRESSES_KEPT)(self._read)
 
     def unwrap(self, scope: asgi.Scope) -> None:
         """Write the client's address and scheme into the scope of one request."""
         peer = asgi.client_address(scope)
-        if peer is None or not self._trusts_peer(peer):
+        if peer is None or not self.trusts(peer):
             return
         # A proxy may append a line of its own in place of an entry to the one that is there.
         lines = []

@@ -46,8 +46,8 @@ def _findings(url: str | None, key: str | None) -> Iterator[Finding]:
     yield from bounded("port", lambda: check_port(settings, key))
     if url is not None:
         # The setting comes with the proxies' addresses; where there is none, none is trusted.
-        trusts = bool(settings.trusted_proxies)
-        yield from bounded("url", lambda: check_url(url, key, trusts_proxies=trusts))
+        trusted = settings.trusted_proxies or ()
+        yield from bounded("url", lambda: check_url(url, key, trusted))
 
 
 def _installed_at() -> float:

@@ -6,7 +6,7 @@ import json
 import os
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
@@ -16,12 +16,16 @@ from sensorflow.cli.listening import listen
 from sensorflow.errors import SettingsError
 from sensorflow.settings import Settings
 from sensorflow.web.edge import LIVE_PATH
+from sensorflow.web.proxies import Network, Proxies
 
 ANSWER_TIMEOUT: Final = 5.0
 """Seconds for each answer."""
 
 FIRST_FRAME_TIMEOUT: Final = 1.0
 """Seconds for the close of a connection with a wrong key; without readings nothing comes."""
+
+CLAIMED: Final = "192.0.2.1"
+"""An address that nobody has (RFC 5737): what a device might claim that wants to be another."""
 
 RENEW_DAYS: Final = 14
 """A certificate that is good for less was not renewed in time."""
@@ -58,8 +62,11 @@ def check_port(settings: Settings, key: str | None) -> list[Finding]:
     return [passed("port", f"{settings.port} is free; no server runs here")]
 
 
-def check_url(url: str, key: str | None, *, trusts_proxies: bool) -> list[Finding]:
-    """Whether the server is reached at `url`, by requests and by live connections."""
+def check_url(url: str, key: str | None, trusted: Sequence[Network]) -> list[Finding]:
+    """Whether the server is reached at `url`, by requests and by live connections.
+
+    And whether it knows who asks, where a proxy stands in between; `trusted` are TRUSTED_PROXIES.
+    """
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         return [faulted("url", f"{url} is no address", "Write https://sensors.example.net.")]
@@ -90,21 +97,57 @@ def check_url(url: str, key: str | None, *, trusts_proxies: bool) -> list[Findin
         ]
     if parts.scheme == "http" and parts.hostname not in _LOCAL:
         found.append(warned("url", "keys and readings go over the network in clear", "Use HTTPS."))
-    return [*found, _proxy(headers, trusts_proxies), _live(parts, key)]
+    return [*found, _proxy(parts, headers, key, trusted), _live(parts, key)]
 
 
-def _proxy(headers: dict[str, str], trusts_proxies: bool) -> Finding:
+def _proxy(
+    parts: SplitResult, headers: dict[str, str], key: str | None, trusted: Sequence[Network]
+) -> Finding:
     """Our server names neither itself nor a way: who does stands in between."""
     name = headers.get("via") or headers.get("server")
     if name is None:
         return passed("proxy", "none is to be seen")
-    if trusts_proxies:
+    if not trusted:
+        return warned(
+            "proxy",
+            f"{name} stands before the server, and readings carry its address instead of the "
+            "client's",
+            "Set TRUSTED_PROXIES to the proxy's address.",
+        )
+    told = _told_client(parts, key) if key else None
+    if told is None:
         return passed("proxy", f"{name}; TRUSTED_PROXIES is set")
-    return warned(
-        "proxy",
-        f"{name} stands before the server, and readings carry its address instead of the client's",
-        "Set TRUSTED_PROXIES to the proxy's address.",
-    )
+    client, own = told
+    if client == CLAIMED:
+        return faulted(
+            "proxy",
+            f"{name} passes on the X-Forwarded-For that a client sends, so anybody can have "
+            "readings carry any address",
+            "Have it set X-Forwarded-For to the address of the client.",
+        )
+    if client != own and Proxies(trusted).trusts(client):
+        return warned(
+            "proxy",
+            f"{name} does not tell who asks, and readings carry {client}, a proxy's address",
+            "Have it set X-Forwarded-For to the address of the client.",
+        )
+    return passed("proxy", f"{name}; the server sees that {client} asks")
+
+
+def _told_client(parts: SplitResult, key: str) -> tuple[str, str] | None:
+    """The address under which the server knows this machine, and the one it has here.
+
+    None where the server does not say. The request claims to come from elsewhere.
+    """
+    try:
+        with _connected(parts) as connection:
+            own: str = connection.sock.getsockname()[0]
+            more = {"X-Forwarded-For": CLAIMED}
+            _, _, body = _get(connection, parts, "/readyz", key, more)
+    except (OSError, http.client.HTTPException):
+        return None
+    client = _parsed(body).get("client_ip")
+    return None if client is None else (str(client), own)
 
 
 def _live(parts: SplitResult, key: str | None) -> Finding:
@@ -188,9 +231,13 @@ def _connected(parts: SplitResult) -> Iterator[http.client.HTTPConnection]:
 
 
 def _get(
-    connection: http.client.HTTPConnection, parts: SplitResult, path: str, key: str | None = None
+    connection: http.client.HTTPConnection,
+    parts: SplitResult,
+    path: str,
+    key: str | None = None,
+    more: Mapping[str, str] | None = None,
 ) -> tuple[int, dict[str, str], bytes]:
-    headers = {"X-API-Key": key} if key else {}
+    headers = {**({"X-API-Key": key} if key else {}), **(more or {})}
     connection.request("GET", parts.path.rstrip("/") + path, headers=headers)
     response = connection.getresponse()
     body = response.read(65_536)
