@@ -32,7 +32,8 @@ from benchmarks.server import (
 )
 from benchmarks.wrk import Load, load
 
-CONNECTIONS: Final = (1, 4, 8)
+CASES: Final = ((1, 1), (4, 1), (8, 1), (4, 2), (8, 2))
+"""Connections, and workers of the program; plain COPY has a process of PostgreSQL for each."""
 READINGS: Final = 1_000
 """Of one request, of one COPY, and of one write of InfluxDB's."""
 SINGLES: Final = 100
@@ -61,26 +62,28 @@ class Rounds:
 
 
 def measure(database: str, seconds: int, rounds: int) -> list[Row]:
-    """For each number of connections one row beside COPY and one beside InfluxDB.
+    """For each of the cases one row beside COPY and one beside InfluxDB.
 
     None for SQLite, which has no COPY.
     """
     if database != "postgresql":
         return []
     rows = []
-    for connections in CONNECTIONS:
+    for connections, workers in CASES:
         problems: list[str] = []
-        seen = _rounds(connections, seconds, rounds, problems)
-        rows += _rows(connections, seen, problems)
+        seen = _rounds(connections, workers, seconds, rounds, problems)
+        rows += _rows(connections, workers, seen, problems)
     return [*rows, _beside_batches(seconds, rounds)]
 
 
-def _rounds(connections: int, seconds: int, rounds: int, problems: list[str]) -> Rounds:
+def _rounds(
+    connections: int, workers: int, seconds: int, rounds: int, problems: list[str]
+) -> Rounds:
     wrk = tool("wrk", "wrk")
     with (
         scratch() as folder,
         DATABASES["postgresql"](folder) as database,
-        sensorflow(folder, problems, database.variables) as program,
+        sensorflow(folder, problems, {**database.variables, "WORKERS": f"{workers}"}) as program,
         influxdb(folder, problems) as influx,
     ):
         copier = Copier(database.variables["DATABASE_URL"])
@@ -120,12 +123,14 @@ def _influx(wrk: str, peer: InfluxDB, connections: int, seconds: int, start: int
     return load(wrk, peer.running.port, connections, seconds, "many.lua", path, **more)
 
 
-def _rows(connections: int, seen: Rounds, problems: list[str]) -> list[Row]:
+def _rows(connections: int, workers: int, seen: Rounds, problems: list[str]) -> list[Row]:
     ours = [one.rate * READINGS for one in seen.ours]
     influx = [one.rate * READINGS for one in seen.influx]
     latency = milliseconds([one.p50 for one in seen.ours], [one.p99 for one in seen.ours])
     theirs = milliseconds([one.p50 for one in seen.influx], [one.p99 for one in seen.influx])
     name = f"P2 1,000 readings a request, {connections} connection{'s' * (connections > 1)}"
+    if workers > 1:
+        name += f", {workers} workers"
     told = partial(Row, ours=f"{compact(ours)} readings/s", problems=problems)
     return [
         told(
