@@ -93,7 +93,10 @@ LD_LIBRARY_PATH=/opt/openssl /opt/openssl/openssl req -x509 -newkey ec \\
     -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -config /dev/null -subj "/CN={DOMAIN}" \\
     -addext "subjectAltName=DNS:{DOMAIN}" -keyout $folder/privkey.pem -out /tmp/fullchain.pem
 mv /tmp/fullchain.pem $folder/fullchain.pem
-exec sleep infinity
+# The first process of a container does not end by a signal that it does not handle.
+trap 'exit 0' TERM
+sleep infinity &
+wait
 """
 
 NGINX = """

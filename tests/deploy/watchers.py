@@ -25,6 +25,7 @@ OF_GRAFANA = """
 FROM sensorflow-server
 COPY answer.py /answer.py
 HEALTHCHECK NONE
+STOPSIGNAL SIGINT
 ENTRYPOINT ["python", "/answer.py"]
 CMD []
 """
