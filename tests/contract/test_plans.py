@@ -25,16 +25,25 @@ ROWS: Final = 100_000
 LAST: Final = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=2 * ROWS)
 UNTIL: Final = (1_000_000 + ROWS, 1_000_000 + ROWS // 100, ROWS // 100)
 """All ids, or those there were when a cursor was made, long ago."""
-FILL: Final = f"""
+MAKE: Final = f"""
 INSERT INTO sensors (sensor_id, first_seen)
     SELECT 'sensor-' || n, '2026-01-01Z' FROM generate_series(1, {SENSORS}) AS n;
 SELECT make_partition(1000001, 2000001);
 SELECT make_partition(2000001, 3000001);
+"""
+
+
+def insert(first: int, last: int) -> str:
+    """These of the rows, in both partitions."""
+    return f"""
 INSERT INTO readings (id, sensor, recorded_at, clock, received_at, temperature, humidity, pressure)
     SELECT part * 1000000 + n, 1 + n % {SENSORS}, at, 1, at, 20, 50, 1000
-    FROM generate_series(0, 1) AS part, generate_series(1, {ROWS}) AS n,
+    FROM generate_series(0, 1) AS part, generate_series({first}, {last}) AS n,
         LATERAL (SELECT timestamptz '2026-01-01Z' + (part * {ROWS} + n) * interval '1 s' AS at) t;
 """
+
+
+FILL: Final = MAKE + insert(1, ROWS)
 RANGES: Final = (
     (datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)),
     (LAST - timedelta(minutes=1), LAST),
@@ -86,6 +95,34 @@ async def test_the_newest_readings_are_found_by_index(
             # Nor is it looked for in the order of ids, over the readings of all sensors.
             assert not re.search("readings_(1|1000001)_pkey", plan), plan
             assert "readings_1000001_sensor_recorded_at_idx" in plan, plan
+    finally:
+        await session.close()
+
+
+@pytest.mark.parametrize("state", ["analysed", "unknown", "analysed when there were few"])
+@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
+async def test_what_a_page_begins_and_ends_with_is_found_by_its_time(
+    database: Database, storage: PostgresStorage, mode: str, state: str
+) -> None:
+    if state == "analysed when there were few":
+        database.server.script(
+            f"{MAKE} {insert(1, 100)} ANALYZE; {insert(101, ROWS)}", database.url
+        )
+    else:
+        database.server.script(FILL, database.url)
+    if state == "analysed":
+        database.server.script("ANALYZE", database.url)
+    session = await connect(parse(database.url))
+    try:
+        await session.execute(f"SET plan_cache_mode = {mode}")
+        for page in ((1_000_000, 1_000_000 + ROWS // 5), (1_000_000 + ROWS // 2, 1_000_000 + ROWS)):
+            for query, number in ((rollups.SUMS, 4), (rollups.ROLL_UP, 8)):
+                plan = await plan_of(session, query, page)
+                found = re.findall(r"Key: \(\(readings\w*\.id \+ 0\)\)(.*?)(?=Key:|$)", plan, re.DOTALL)
+                assert len(found) == number, plan
+                for part in found:
+                    assert "readings_1000001_sensor_recorded_at_idx" in part, plan
+                    assert "readings_1000001_pkey" not in part, plan
     finally:
         await session.close()
 

@@ -29,35 +29,78 @@ def _last_at(value: str) -> str:
     return f"max(recorded_at) FILTER (WHERE {value} IS NOT NULL)"
 
 
+def _sum(value: str) -> str:
+    return f"sum(least({MAX_SUMMED}, greatest({-MAX_SUMMED}, {value})))"
+
+
 def _of_values(value: str) -> str:
     """What a group's values come to, in the columns of a tier."""
     there = f"FILTER (WHERE {value} IS NOT NULL)"
     return (
-        f"count({value}), sum(least({MAX_SUMMED}, greatest({-MAX_SUMMED}, {value}))) {there},"
+        f"count({value}), {_sum(value)} {there},"
         f" min({value}), max({value}), {_first(value)}, {_last(value)},"
         f" min(recorded_at) {there}, {_last_at(value)}"
     )
 
 
-def _columns(name: str) -> str:
-    """Of `_of_values`, where there are several."""
-    return ", ".join(f"{name}_{number}" for number in range(1, 9))
-
-
-# The order of an inner query is the one in which aggregates meet its rows.
-SUMS: Final = f"""
-SELECT sensor, count(*) FILTER (WHERE id > followed), max(id), max(received_at),
-    {", ".join(f"{_last(name)}, {_last_at(name)}" for name in KNOWN_MEASUREMENTS)}
-FROM (
-    SELECT r.*, coalesce(t.last_id, 0) AS followed
-    FROM readings r LEFT JOIN sensor_states t ON t.sensor = r.sensor
-    WHERE r.id > $1 AND r.id <= $2
-    ORDER BY r.sensor, r.recorded_at, r.id
-) AS page
-GROUP BY sensor
-"""
-
 _PAGE: Final = "id > $1 AND id <= $2"
+_KNOWN: Final = ", ".join(KNOWN_MEASUREMENTS)
+
+
+# The database would else look for the lowest id of all, through all readings.
+def _end(which: str, time: str, value: str = _KNOWN, order: str = "ASC") -> str:
+    """The reading that a sensor's group `g` begins with, or ends with, at such a time."""
+    return (
+        f"SELECT {value} FROM readings WHERE {which} AND sensor = g.sensor"
+        f" AND recorded_at = {time} ORDER BY id + 0 {order} LIMIT 1"
+    )
+
+
+def _value_of_end(which: str, name: str, end: str, order: str) -> str:
+    """A measurement's first or last value, where `end` is the group's first or last reading.
+
+    One value is both. Else the end has it, or, where its readings differ in what they measured,
+    it is looked for.
+    """
+    at = _end(f"{which} AND {name} IS NOT NULL", f"g.{name}_{end}_at", name, order)
+    return (
+        f"CASE WHEN g.{name}_count < 2 THEN g.{name}_minimum"
+        f" WHEN {end}.{name} IS NOT NULL THEN {end}.{name} ELSE ({at}) END"
+    )
+
+
+def _with_end(which: str, end: str, order: str) -> str:
+    """Joins a group's first or last reading, where there is more than one."""
+    row = _end(f"{which} AND g.readings > 1", f"g.{end}_in", _KNOWN, order)
+    return f"LEFT JOIN LATERAL ({row}) AS {end} ON true"
+
+
+def _last_of(name: str) -> str:
+    there = f"FILTER (WHERE {name} IS NOT NULL)"
+    return (
+        f"count({name}) AS {name}_count, min({name}) AS {name}_minimum,"
+        f" max(recorded_at) {there} AS {name}_last_at"
+    )
+
+
+SUMS: Final = f"""
+SELECT g.sensor, stored, last_id, last_seen,
+    {
+    ", ".join(
+        f"{_value_of_end(_PAGE, name, 'last', 'DESC')}, {name}_last_at"
+        for name in KNOWN_MEASUREMENTS
+    )
+}
+FROM (
+    SELECT r.sensor, count(*) AS readings, max(recorded_at) AS last_in,
+        count(*) FILTER (WHERE id > coalesce(t.last_id, 0)) AS stored,
+        max(id) AS last_id, max(received_at) AS last_seen,
+        {", ".join(map(_last_of, KNOWN_MEASUREMENTS))}
+    FROM readings r LEFT JOIN sensor_states t ON t.sensor = r.sensor
+    WHERE id > $1 AND id <= $2
+    GROUP BY r.sensor
+) AS g {_with_end(_PAGE, "last", "DESC")}
+"""
 
 
 def _others(which: str) -> str:
@@ -111,20 +154,41 @@ def _add(tier: str, rolled: str) -> str:
 _MINUTE: Final = _bin("1 minute", "recorded_at")
 
 
-# Three measurements in one pass, side by side; then each in a row of its own.
+def _all_of(name: str) -> str:
+    there = f"FILTER (WHERE {name} IS NOT NULL)"
+    return (
+        f"count({name}) AS {name}_count, {_sum(name)} {there} AS {name}_sum,"
+        f" min({name}) AS {name}_minimum, max({name}) AS {name}_maximum,"
+        f" min(recorded_at) {there} AS {name}_first_at,"
+        f" max(recorded_at) {there} AS {name}_last_at"
+    )
+
+
+def _columns(which: str, name: str) -> str:
+    return (
+        f"g.{name}_count, g.{name}_sum, g.{name}_minimum, g.{name}_maximum,"
+        f" {_value_of_end(which, name, 'first', 'ASC')},"
+        f" {_value_of_end(which, name, 'last', 'DESC')},"
+        f" g.{name}_first_at, g.{name}_last_at"
+    )
+
+
+# Three measurements in one pass, side by side; then each in a row of its own. Nothing is sorted:
+# what a group begins and ends with is looked up, which is one reading of many, or the only one.
 def _named(which: str) -> str:
-    """The tables `known` and `named`: what the readings of each minute come to."""
+    """The table `named`: what the readings of each minute come to."""
     return f"""
-known (sensor, bucket, {", ".join(map(_columns, KNOWN_MEASUREMENTS))}) AS MATERIALIZED (
-    SELECT sensor, bucket, {", ".join(map(_of_values, KNOWN_MEASUREMENTS))}
-    FROM (
-        SELECT *, {_MINUTE} AS bucket FROM readings WHERE {which}
-        ORDER BY sensor, bucket, recorded_at, id
-    ) AS page
+g AS MATERIALIZED (
+    SELECT sensor, bucket, count(*) AS readings,
+        min(recorded_at) AS first_in, max(recorded_at) AS last_in,
+        {", ".join(map(_all_of, KNOWN_MEASUREMENTS))}
+    FROM (SELECT *, {_MINUTE} AS bucket FROM readings WHERE {which}) AS page
     GROUP BY sensor, bucket
 ), named (sensor, name, bucket, {_ROLLED}) AS (
-    SELECT sensor, name, bucket, {_ROLLED} FROM known CROSS JOIN LATERAL (
-        VALUES {", ".join(f"('{name}', {_columns(name)})" for name in KNOWN_MEASUREMENTS)}
+    SELECT g.sensor, name, bucket, {_ROLLED}
+    FROM g {_with_end(which, "first", "ASC")} {_with_end(which, "last", "DESC")}
+    CROSS JOIN LATERAL (
+        VALUES {", ".join(f"('{name}', {_columns(which, name)})" for name in KNOWN_MEASUREMENTS)}
     ) AS v (name, {_ROLLED})
     WHERE count > 0
     UNION ALL
@@ -138,9 +202,11 @@ known (sensor, bucket, {", ".join(map(_columns, KNOWN_MEASUREMENTS))}) AS MATERI
 """
 
 
+# In the order of their index: in the order of hashes they would lie scattered in it.
 ROLL_UP: Final = f"""
 WITH {_named(_PAGE)}, minutes ({_ROW}) AS MATERIALIZED (
     SELECT sensor, m.id, bucket, {_ROLLED} FROM named n JOIN measurements m ON m.name = n.name
+    ORDER BY sensor, m.id, bucket
 ), hours ({_ROW}) AS MATERIALIZED ({_coarser("1 hour", "minutes")}
 ), days ({_ROW}) AS MATERIALIZED ({_coarser("1 day", "hours")}
 ), add_minutes AS ({_add("minute", "minutes")}
