@@ -44,6 +44,8 @@ INSERT INTO readings (id, sensor, recorded_at, clock, received_at, temperature, 
 
 
 FILL: Final = MAKE + insert(1, ROWS)
+LOOKED_UP: Final = r"Key: \(\(readings\w*\.id \+ 0\)\)(.*?)(?=Key:|$)"
+"""In a plan, where one reading is looked for."""
 RANGES: Final = (
     (datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)),
     (LAST - timedelta(minutes=1), LAST),
@@ -118,7 +120,7 @@ async def test_what_a_page_begins_and_ends_with_is_found_by_its_time(
         for page in ((1_000_000, 1_000_000 + ROWS // 5), (1_000_000 + ROWS // 2, 1_000_000 + ROWS)):
             for query, number in ((rollups.SUMS, 4), (rollups.ROLL_UP, 8)):
                 plan = await plan_of(session, query, page)
-                found = re.findall(r"Key: \(\(readings\w*\.id \+ 0\)\)(.*?)(?=Key:|$)", plan, re.DOTALL)
+                found = re.findall(LOOKED_UP, plan, re.DOTALL)
                 assert len(found) == number, plan
                 for part in found:
                     assert "readings_1000001_sensor_recorded_at_idx" in part, plan

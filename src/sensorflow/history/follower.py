@@ -19,7 +19,7 @@ from sensorflow.history.ledger import Ledger
 from sensorflow.history.states import follow
 from sensorflow.sensors import Page, State
 
-PAGE: Final = 20_000
+PAGE: Final = 80_000
 """Readings followed in one transaction, at most."""
 
 EMBEDDED_PAGE: Final = 2_000
