@@ -1,13 +1,15 @@
 -- The role that Grafana reads with: five tables, and nothing else. For psql, as a superuser, in the
--- server's database, once the server has made its tables:
---
---   GRAFANA_DB_PASSWORD='a long random one' psql --file=deploy/grafana/role.sql sensors
+-- server's database, once the server has made its tables. The password comes from the environment,
+-- or by a line `\set password '…'` before these; docs/deployment.md shows both.
 --
 -- To be run again with another password, or when a new version of the server reads more tables.
 \set ON_ERROR_STOP on
 \set role grafana
 \getenv role GRAFANA_DB_USER
-\set password ''
+\if :{?password}
+\else
+    \set password ''
+\endif
 \getenv password GRAFANA_DB_PASSWORD
 
 SELECT :'password' = '' AS without_password,

@@ -42,11 +42,11 @@ def from_text(text: str) -> datetime:
 
 def from_count(count: float) -> datetime:
     """The moment of a Unix time in s, ms, µs or ns, in whole microseconds. Raises `NotATime`."""
-    unit = 0
-    while unit < len(_BOUNDS) and count >= _BOUNDS[unit]:
-        unit += 1
-    if count < 0 or unit == len(_BOUNDS):
+    if not 0 <= count < _BOUNDS[-1]:
         raise NotATime
+    unit = 0
+    while count >= _BOUNDS[unit]:
+        unit += 1
     # Whole microseconds first: a float has no room for the nanoseconds of today.
     if type(count) is int:
         microseconds = count // 1_000 if unit == 3 else count * (1_000_000 // _PER_SECOND[unit])

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import re
 import subprocess
 import time
@@ -95,6 +96,19 @@ def make_role(server: Postgres, database: str, **variables: str) -> str:
     return done.stdout + done.stderr
 
 
+def ask(url: str, sql: str, first: str = "") -> list[asyncpg.Record]:
+    async def run() -> list[asyncpg.Record]:
+        connection = await asyncpg.connect(url, timeout=30, command_timeout=30)
+        try:
+            if first:
+                await connection.execute(first)
+            return await connection.fetch(sql)
+        finally:
+            await connection.close()
+
+    return asyncio.run(run())
+
+
 class Source:
     """A filled database, as Grafana's data source sees it."""
 
@@ -102,16 +116,7 @@ class Source:
         self._url = server.url(database.rpartition("/")[2], "grafana")
 
     def ask(self, sql: str, first: str = "") -> list[asyncpg.Record]:
-        async def run() -> list[asyncpg.Record]:
-            connection = await asyncpg.connect(self._url, timeout=30, command_timeout=30)
-            try:
-                if first:
-                    await connection.execute(first)
-                return await connection.fetch(sql)
-            finally:
-                await connection.close()
-
-        return asyncio.run(run())
+        return ask(self._url, sql, first)
 
 
 @pytest.fixture(scope="module", params=VERSIONS)
@@ -344,6 +349,42 @@ def test_no_role_is_made_without_a_password_or_of_one_that_the_server_needs(
     assert told in make_role(server, database, **variables)
     assert server.execute(roles) == before
     server.drop_database(database)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_pages_lines_make_the_role(version: str, tmp_path: Path) -> None:
+    """As they stand there; but the names are others, and nobody needs sudo."""
+    server = shared(version)
+    database = server.create_database(migrated=True)
+    page = (ROOT / "docs/deployment.md").read_text()
+    (lines,) = re.findall(r"^```sh\n(GRAFANA_DB_PASSWORD=.*?)^```", page, re.MULTILINE | re.DOTALL)
+    block, names = re.subn(r"psql sensors\b", f"psql {database.rpartition('/')[2]}", lines)
+    assert names == 1
+    (tmp_path / "sudo").write_text('#!/bin/sh\nshift 2\nexec "$@"\n')
+    (tmp_path / "sudo").chmod(0o755)
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", block],
+        cwd=ROOT,
+        env={
+            "PATH": f"{tmp_path}:{server.programs}:{os.environ['PATH']}",
+            "PGHOST": "127.0.0.1",
+            "PGPORT": str(server.port),
+            "PGUSER": SUPERUSER,
+            "PGPASSWORD": server.password,
+            "GRAFANA_DB_USER": "another",
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    password = done.stdout.splitlines()[-1]
+    assert re.fullmatch("[0-9a-f]{48}", password)
+    url = server.url(database.rpartition("/")[2], "another").replace(PASSWORD, password)
+    ((role, readings),) = ask(url, "SELECT current_user, count(*) FROM readings")
+    assert (role, readings) == ("another", 0)
+    server.drop_database(database)
+    server.execute("DROP ROLE another")
 
 
 MONTH = View(datetime(2013, 6, 1, tzinfo=UTC), datetime(2013, 7, 1, tzinfo=UTC), timedelta(hours=1))

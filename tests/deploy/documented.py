@@ -114,7 +114,7 @@ def follow_block(block: str) -> str:
 
 def watch() -> None:
     """What the page says of Prometheus; return when that reads the server."""
-    metrics, _, _, install, look, _ = blocks("Watching it")
+    metrics, _, _, install, look, *_ = blocks("Watching it")
     key = ". /etc/sensorflow.env\n"
     assert "\nsensorflow_build_info{" in follow_block(key + metrics)
     follow_block(install)

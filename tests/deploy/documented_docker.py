@@ -263,7 +263,7 @@ def as_the_original(lines: str, start: str) -> None:
     assert json.loads(from_outside(original.KEY))["client_ip"] == OUTSIDE
     assert readings() == 2
     watched()
-    said = follow("docker compose logs 2>&1")
+    said = follow("docker compose --profile prometheus --profile grafana logs 2>&1")
     assert "PostgreSQL at db:5432/sensordb" in said
     assert original.KEY not in said
     assert original.KEY_WS not in said

@@ -2,6 +2,7 @@
 
 import threading
 from dataclasses import replace
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,10 @@ from sensorflow.cli.doctor.database import judge
 from sensorflow.cli.doctor.disk import check_room
 from sensorflow.cli.doctor.findings import Finding, Level, bounded
 from sensorflow.cli.doctor.machine import check_clock, check_open_files
-from sensorflow.cli.doctor.network import check_url
+from sensorflow.cli.doctor.network import CLAIMED, check_url, judged
 from sensorflow.settings import Settings
 from sensorflow.storage.standing import Schema, Standing
+from sensorflow.web.proxies import Proxies
 
 WELL = Standing(
     version=18,
@@ -110,3 +112,29 @@ def test_what_never_answers_is_not_waited_for() -> None:
 @pytest.mark.parametrize("url", ["sensors.example.net", "ftp://sensors.example.net", "http://"])
 def test_what_is_no_address_is_told(url: str, tmp_path: Path) -> None:
     assert levels(check_url(url, None, ())) == [Level.FAULT]
+
+
+@pytest.mark.parametrize(
+    ("own", "client", "level", "said"),
+    [
+        ("198.51.100.7", "198.51.100.7", Level.WELL, "sees that 198.51.100.7 asks"),
+        ("10.0.0.7", "198.51.100.7", Level.WELL, "sees that 198.51.100.7 asks"),
+        ("198.51.100.7", CLAIMED, Level.FAULT, "any address"),
+        ("127.0.0.1", CLAIMED, Level.FAULT, "any address"),
+        ("198.51.100.7", "172.30.83.4", Level.WARNING, "carry 172.30.83.4"),
+        # From the proxy's own network, or through it, anything is believed.
+        ("172.30.83.5", CLAIMED, Level.WELL, "from other machines"),
+        ("172.30.83.5", "172.30.83.4", Level.WELL, "from other machines"),
+        ("127.0.0.1", "172.30.83.4", Level.WELL, "from other machines"),
+    ],
+)
+def test_what_a_proxy_makes_of_a_claim_is_judged(
+    own: str, client: str, level: Level, said: str
+) -> None:
+    proxies = Proxies([ip_network("172.30.83.0/24")])
+    found = judged("nginx", client, own, proxies)
+    assert (found.level, said in found.said) == (level, True)
+    # A proxy that does not name itself is noticed by what it does wrong.
+    unnamed = judged(None, client, own, proxies)
+    assert unnamed.level is level
+    assert level is not Level.WELL or unnamed.said == "none is to be seen"

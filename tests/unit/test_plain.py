@@ -97,7 +97,12 @@ def test_an_array_of_plain_readings_is_each_of_them(
 
 
 @pytest.mark.parametrize(
-    "odd", [b"{}", b'{"sensor_id":"","temperature":1}', b'{"sensor_id":"a","recorded_at":"no"}']
+    "odd",
+    [
+        b"{}",
+        b'{"sensor_id":"","temperature":1}',
+        b'{"sensor_id":"cellar","temperature":1,"recorded_at":"no"}',
+    ],
 )
 def test_an_array_is_read_up_to_the_first_that_is_refused(odd: bytes) -> None:
     plain = b'{"sensor_id":"cellar","temperature":1}'

@@ -8,6 +8,7 @@ import ssl
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from ipaddress import ip_address
 from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
 
@@ -103,34 +104,44 @@ def check_url(url: str, key: str | None, trusted: Sequence[Network]) -> list[Fin
 def _proxy(
     parts: SplitResult, headers: dict[str, str], key: str | None, trusted: Sequence[Network]
 ) -> Finding:
-    """Our server names neither itself nor a way: who does stands in between."""
+    """Our server names neither itself nor a way: who does stands in between. Some do not."""
     name = headers.get("via") or headers.get("server")
+    told = _told_client(parts, key) if key and trusted else None
+    if told is not None:
+        return judged(name, *told, Proxies(trusted))
     if name is None:
         return passed("proxy", "none is to be seen")
-    if not trusted:
-        return warned(
-            "proxy",
-            f"{name} stands before the server, and readings carry its address instead of the "
-            "client's",
-            "Set TRUSTED_PROXIES to the proxy's address.",
-        )
-    told = _told_client(parts, key) if key else None
-    if told is None:
+    if trusted:
         return passed("proxy", f"{name}; TRUSTED_PROXIES is set")
-    client, own = told
-    if client == CLAIMED:
+    return warned(
+        "proxy",
+        f"{name} stands before the server, and readings carry its address instead of the client's",
+        "Set TRUSTED_PROXIES to the proxy's address.",
+    )
+
+
+def judged(name: str | None, client: str, own: str, proxies: Proxies) -> Finding:
+    """What a proxy has made of a request from `own` that claimed to come from elsewhere."""
+    # What comes by way of a trusted address is believed: it tells nothing of others' requests.
+    from_inside = proxies.trusts(own) or (ip_address(own).is_loopback and proxies.trusts(client))
+    if not from_inside and client == CLAIMED:
         return faulted(
             "proxy",
-            f"{name} passes on the X-Forwarded-For that a client sends, so anybody can have "
-            "readings carry any address",
+            f"{name or 'a proxy'} passes on the X-Forwarded-For that a client sends, so anybody "
+            "can have readings carry any address",
             "Have it set X-Forwarded-For to the address of the client.",
         )
-    if client != own and Proxies(trusted).trusts(client):
+    if not from_inside and client != own and proxies.trusts(client):
         return warned(
             "proxy",
-            f"{name} does not tell who asks, and readings carry {client}, a proxy's address",
+            f"{name or 'a proxy'} does not tell who asks, and readings carry {client}, which is "
+            "a proxy's address",
             "Have it set X-Forwarded-For to the address of the client.",
         )
+    if name is None:
+        return passed("proxy", "none is to be seen")
+    if from_inside:
+        return passed("proxy", f"{name}; whether it tells who asks is seen from other machines")
     return passed("proxy", f"{name}; the server sees that {client} asks")
 
 
