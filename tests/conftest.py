@@ -13,7 +13,7 @@ KINDS = ("deploy", "system", "contract", "integration", "unit")
 """The folders, those whose tests take longest first."""
 
 TOGETHER = {
-    "tests/deploy/test_documented.py": "containers",
+    "tests/deploy/test_documented_docker.py": "containers",
     "tests/deploy/test_image.py": "containers",
     "tests/deploy/test_lan.py": "containers",
 } | {
