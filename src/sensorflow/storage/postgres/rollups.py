@@ -17,29 +17,35 @@ NAMES: Final = (
 )
 
 
+def _there(value: str) -> str:
+    return f"FILTER (WHERE {value} IS NOT NULL)"
+
+
 def _first(value: str) -> str:
-    return f"(array_agg({value}) FILTER (WHERE {value} IS NOT NULL))[1]"
+    return f"(array_agg({value}) {_there(value)})[1]"
 
 
 def _last(value: str) -> str:
-    return f"(array_agg({value}) FILTER (WHERE {value} IS NOT NULL))[count({value})]"
+    return f"(array_agg({value}) {_there(value)})[count({value})]"
+
+
+def _first_at(value: str) -> str:
+    return f"min(recorded_at) {_there(value)}"
 
 
 def _last_at(value: str) -> str:
-    return f"max(recorded_at) FILTER (WHERE {value} IS NOT NULL)"
+    return f"max(recorded_at) {_there(value)}"
 
 
 def _sum(value: str) -> str:
-    return f"sum(least({MAX_SUMMED}, greatest({-MAX_SUMMED}, {value})))"
+    return f"sum(least({MAX_SUMMED}, greatest({-MAX_SUMMED}, {value}))) {_there(value)}"
 
 
 def _of_values(value: str) -> str:
     """What a group's values come to, in the columns of a tier."""
-    there = f"FILTER (WHERE {value} IS NOT NULL)"
     return (
-        f"count({value}), {_sum(value)} {there},"
-        f" min({value}), max({value}), {_first(value)}, {_last(value)},"
-        f" min(recorded_at) {there}, {_last_at(value)}"
+        f"count({value}), {_sum(value)}, min({value}), max({value}),"
+        f" {_first(value)}, {_last(value)}, {_first_at(value)}, {_last_at(value)}"
     )
 
 
@@ -76,10 +82,9 @@ def _with_end(which: str, end: str, order: str) -> str:
 
 
 def _last_of(name: str) -> str:
-    there = f"FILTER (WHERE {name} IS NOT NULL)"
     return (
         f"count({name}) AS {name}_count, min({name}) AS {name}_minimum,"
-        f" max(recorded_at) {there} AS {name}_last_at"
+        f" {_last_at(name)} AS {name}_last_at"
     )
 
 
@@ -155,12 +160,9 @@ _MINUTE: Final = _bin("1 minute", "recorded_at")
 
 
 def _all_of(name: str) -> str:
-    there = f"FILTER (WHERE {name} IS NOT NULL)"
     return (
-        f"count({name}) AS {name}_count, {_sum(name)} {there} AS {name}_sum,"
-        f" min({name}) AS {name}_minimum, max({name}) AS {name}_maximum,"
-        f" min(recorded_at) {there} AS {name}_first_at,"
-        f" max(recorded_at) {there} AS {name}_last_at"
+        f"{_last_of(name)}, {_sum(name)} AS {name}_sum, max({name}) AS {name}_maximum,"
+        f" {_first_at(name)} AS {name}_first_at"
     )
 
 
