@@ -95,12 +95,11 @@ class PromptRoute:
 
         def settle(done: Future[list[Answer]]) -> None:
             try:
-                status, headers, body = self._endpoint.finish(done.result(), ignored)
+                response = self._endpoint.finish(done.result(), ignored)
             except (Exception, CancelledError) as error:
                 self._fail(error, cycle, respond, began)
                 return
-            respond(cycle, status, headers, body)
-            self._route.answered(status, perf_counter() - began)
+            self._answer(response, cycle, respond, began)
 
         submitted.add_done_callback(settle)
 
@@ -110,6 +109,12 @@ class PromptRoute:
         if not isinstance(error, Refusal):
             log.error("a request failed", exc_info=error)
             error = Refusal(Reason.INTERNAL_ERROR, "The server failed; its log says why.")
-        status, headers, body = asgi.refused(self._metrics, error)
-        respond(cycle, status, headers, body)
+        self._answer(asgi.refused(self._metrics, error), cycle, respond, began)
+
+    def _answer(
+        self, response: Response, cycle: PromptCycle, respond: Respond, began: float
+    ) -> None:
+        status, headers, body = response
+        # Counted first: who has the answer finds it in the counts, whichever worker tells them.
         self._route.answered(status, perf_counter() - began)
+        respond(cycle, status, headers, body)
