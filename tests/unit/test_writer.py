@@ -12,7 +12,7 @@ import pytest
 from sensorflow.errors import BatchRefused, Reason, Refusal, StorageUnavailable
 from sensorflow.ingest.committer import FEW, Committer
 from sensorflow.ingest.receipts import Answer, Receipt, Status
-from sensorflow.ingest.writer import Writer
+from sensorflow.ingest.writer import LARGE, Writer
 from sensorflow.metrics import Metrics
 from sensorflow.readings import CommittedBatch, Duplicate, Outcome, Reading, Stored, WireEncoder
 from tests.helpers import eventually, server_reading
@@ -59,8 +59,11 @@ class HeldStorage:
 class RecordingBus:
     def __init__(self) -> None:
         self.batches: list[CommittedBatch] = []
+        self.breaks = False
 
     def committed(self, batch: CommittedBatch) -> None:
+        if self.breaks:
+            raise ZeroDivisionError
         self.batches.append(batch)
 
 
@@ -170,6 +173,46 @@ async def test_a_batch_stays_within_its_bound() -> None:
         assert [len(batch) for batch in bench.storage.batches] == [3, 3, 1]
 
 
+async def test_large_requests_and_small_ones_have_batches_in_turn() -> None:
+    async with Bench(max_queued=1_000, max_batch=2 * LARGE).running() as bench:
+        bench.storage.hold()
+        answers = [bench.send("now")]
+        await eventually(lambda: bench.storage.batches == [["now"]])
+        answers += [bench.send(*[name] * LARGE) for name in "abc"]
+        answers += [bench.send("d"), bench.send(*["e"] * (LARGE - 1))]
+        bench.storage.release()
+        await asyncio.gather(*answers)
+        assert bench.storage.batches == [
+            ["now"],
+            ["d", *["e"] * (LARGE - 1)],
+            [*["a"] * LARGE, *["b"] * LARGE],
+            ["c"] * LARGE,
+        ]
+        bench.storage.batches.clear()
+        bench.storage.hold()
+        answers = [bench.send("now")]
+        await eventually(lambda: bench.storage.batches == [["now"]])
+        answers += [bench.send(*[name] * LARGE) for name in "abc"]
+        bench.storage.release()
+        await answers[1]
+        answers += [bench.send("f")]
+        await asyncio.gather(*answers)
+        assert [batch[0] for batch in bench.storage.batches] == ["now", "a", "c", "f"]
+
+
+async def test_the_next_batch_is_begun_before_a_large_one_is_answered() -> None:
+    async with Bench(max_queued=1_000, max_batch=LARGE).running() as bench:
+        bench.storage.hold()
+        first, second = (bench.send(*[name] * LARGE) for name in "ab")
+        begun: list[int] = []
+        first.add_done_callback(lambda _: begun.append(len(bench.storage.batches)))
+        await eventually(lambda: len(bench.storage.batches) == 1)
+        bench.storage.release()
+        assert status(await first) == status(await second) == [Status.STORED] * LARGE
+        assert begun == [2]
+        assert [batch.readings[0].sensor_id for batch in bench.bus.batches] == ["a", "b"]
+
+
 async def test_a_full_queue_refuses_and_takes_again_when_there_is_room() -> None:
     async with Bench(max_queued=2).running() as bench:
         bench.storage.hold()
@@ -247,6 +290,22 @@ async def test_a_bug_ends_the_writer_and_leaves_nobody_waiting() -> None:
     assert status(await first) == status(await second) == [Reason.INTERNAL_ERROR]
     with pytest.raises(Refusal):
         bench.send("c")
+
+
+async def test_a_bug_in_a_large_batchs_answers_ends_the_writer_too() -> None:
+    bench = Bench(max_queued=1_000, max_batch=LARGE)
+    bench.bus.breaks = True
+    task = asyncio.create_task(bench.writer.run())
+    answers = [bench.send(*[name] * LARGE) for name in "abc"]
+    with pytest.raises(ZeroDivisionError):
+        await task
+    assert [set(status(answer.result())) for answer in answers] == [
+        {Status.STORED},
+        {Reason.INTERNAL_ERROR},
+        {Reason.INTERNAL_ERROR},
+    ]
+    with pytest.raises(Refusal):
+        bench.send("d")
 
 
 async def test_what_leaves_no_row_is_counted_by_sensor() -> None:

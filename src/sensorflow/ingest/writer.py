@@ -2,19 +2,20 @@
 
 The cost of a commit is shared by everything that waited for the one before it, and nobody waits
 longer than two commits. So there is neither a timer nor a batch size to tune: the busier the
-server, the larger its batches.
+server, the larger its batches. Large requests have batches of their own, in turn with the small
+ones: a device that tells what it measures now hardly waits for what others catch up with.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID, uuid4
 
 import msgspec
 
 from sensorflow.errors import Reason, Refusal, StorageUnavailable
-from sensorflow.ingest.committer import Committer
+from sensorflow.ingest.committer import Committer, MakeAnswers, as_they_are
 from sensorflow.ingest.receipts import (
     RETRY_AFTER_STORAGE,
     Answer,
@@ -32,6 +33,9 @@ MAX_QUEUED: Final = 20_000
 MAX_BATCH: Final = 4_096
 """Readings in one commit: about 20 ms on SQLite, so that nobody's wait grows beyond that."""
 
+LARGE: Final = 64
+"""Readings from which on a request is large: more than a device has to say of this moment."""
+
 RETRY_AFTER_QUEUE_FULL: Final = 1
 
 LONG_ANNOUNCEMENT: Final = 0.001
@@ -41,6 +45,12 @@ LONG_ANNOUNCEMENT: Final = 0.001
 class _Entry(msgspec.Struct, gc=False):
     readings: Sequence[Reading]
     answer: asyncio.Future[list[Answer]]
+
+
+class _Committed(NamedTuple):
+    entries: Sequence[_Entry]
+    readings: Sequence[Reading]
+    answers: MakeAnswers
 
 
 class Writer:
@@ -61,10 +71,16 @@ class Writer:
         self._shelter = shelter
         self._max_queued = max_queued
         self._max_batch = max_batch
-        self._entries: deque[_Entry] = deque()
+        self._small: deque[_Entry] = deque()
+        self._large: deque[_Entry] = deque()
         self._queued = 0
+        self._turn_of_large = False
         self._wake = asyncio.Event()
         self._closing = False
+        self._unsettled: _Committed | None = None
+        """What is committed, while the next batch is under way."""
+        self._failure: BaseException | None = None
+        """Why that could not be settled."""
         # Asking for the running loop costs a system call each time on Python 3.11.
         self._loop: asyncio.AbstractEventLoop | None = None
         metrics.queued.set_function(lambda: self._queued)
@@ -90,7 +106,7 @@ class Writer:
                 readings,
             )
         answer: asyncio.Future[list[Answer]] = asyncio.Future(loop=self._loop)
-        self._entries.append(_Entry(readings, answer))
+        (self._small if len(readings) < LARGE else self._large).append(_Entry(readings, answer))
         self._queued += len(readings)
         self._wake.set()
         return answer
@@ -103,7 +119,7 @@ class Writer:
         self._loop = asyncio.get_running_loop()
         try:
             while True:
-                if self._entries:
+                if self._waiting:
                     await self._commit_next()
                 elif self._closing:
                     return
@@ -115,7 +131,7 @@ class Writer:
                     await self._shelter.drain_one()
         except BaseException:
             self._closing = True
-            self._fail(self._entries)
+            self._fail([*self._small, *self._large])
             raise
 
     def wake(self) -> None:
@@ -127,20 +143,50 @@ class Writer:
         self._closing = True
         self._wake.set()
 
+    @property
+    def _waiting(self) -> bool:
+        return bool(self._small or self._large)
+
     async def _commit_next(self) -> None:
         entries, readings = self._take()
         try:
-            answers = await self._commit(readings)
+            committed = _Committed(entries, readings, await self._commit(readings))
+            self._settle_unsettled()
+            if self._failure is not None:
+                raise self._failure
+            # Milliseconds of work, which can be done while the database stores the next batch.
+            beside = self._waiting and len(readings) >= LARGE
+            if not beside:
+                self._settle(committed)
         except BaseException:
             self._fail(entries)
             raise
+        if beside:
+            self._unsettled = committed
+            asyncio.get_running_loop().call_soon(self._settle_unsettled)
+        else:
+            await self._announce()
+
+    def _settle_unsettled(self) -> None:
+        if self._unsettled is not None:
+            committed, self._unsettled = self._unsettled, None
+            try:
+                self._settle(committed)
+                self._committer.announce()
+            except BaseException as error:
+                self._fail(committed.entries)
+                self._failure = error
+
+    def _settle(self, committed: _Committed) -> None:
+        """Give each request its answers."""
+        answers = committed.answers()
+        self._count(committed.readings, answers)
         taken = 0
-        for entry in entries:
+        for entry in committed.entries:
             size = len(entry.readings)
             if not entry.answer.done():
                 entry.answer.set_result(answers[taken : taken + size])
             taken += size
-        await self._announce()
 
     async def _announce(self) -> None:
         """Have the committed readings shown; with many screens, between two turns of the others.
@@ -169,26 +215,31 @@ class Writer:
                 entry.answer.set_result([refusal] * len(entry.readings))
 
     def _take(self) -> tuple[list[_Entry], list[Reading]]:
-        entries = [self._entries.popleft()]
+        """The next batch: of the large requests if it is their turn, or nothing else waits."""
+        waiting = self._large if self._turn_of_large or not self._small else self._small
+        self._turn_of_large = waiting is self._small and bool(self._large)
+        entries = [waiting.popleft()]
         readings = list(entries[0].readings)
-        while self._entries and len(readings) + len(self._entries[0].readings) <= self._max_batch:
-            entry = self._entries.popleft()
+        while waiting and len(readings) + len(waiting[0].readings) <= self._max_batch:
+            entry = waiting.popleft()
             entries.append(entry)
             readings += entry.readings
         self._queued -= len(readings)
         return entries, readings
 
-    async def _commit(self, readings: Sequence[Reading]) -> list[Answer]:
-        """Make the readings durable, in the database or in the spool, and count the receipts."""
+    async def _commit(self, readings: Sequence[Reading]) -> MakeAnswers:
+        """Make the readings durable, in the database or in the spool."""
         token = uuid4()
         if self._shelter is None:
-            answers = await self._committer.commit(readings, token, _refuse, spooled=False)
-        elif self._shelter.away:
-            answers = await self._shelter.keep(readings, token)
-        else:
-            answers = await self._committer.commit(
-                readings, token, self._shelter.unavailable, spooled=False
-            )
+            return await self._committer.commit(readings, token, _refuse, spooled=False)
+        if self._shelter.away:
+            return as_they_are(await self._shelter.keep(readings, token))
+        return await self._committer.commit(
+            readings, token, self._shelter.unavailable, spooled=False
+        )
+
+    def _count(self, readings: Sequence[Reading], answers: Sequence[Answer]) -> None:
+        """Count the receipts, and by sensor what leaves no row."""
         receipts = [answer.status for answer in answers if not isinstance(answer, Refusal)]
         plain = 0
         for status, counter in (
@@ -200,7 +251,6 @@ class Writer:
                 plain += number
         if plain < len(answers):
             self._count_by_sensor(readings, answers)
-        return answers
 
     def _count_by_sensor(self, readings: Sequence[Reading], answers: Sequence[Answer]) -> None:
         """Count what leaves no row; spooled readings are counted when they are drained."""

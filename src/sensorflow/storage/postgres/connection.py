@@ -26,6 +26,9 @@ _SESSION: Final = {
     "lock_timeout": "1000",
     "statement_timeout": "5000",
     "idle_in_transaction_session_timeout": "5000",
+    # What a statement costs is estimated at its worst, and compiling it takes seconds each time;
+    # none of ours runs long enough to gain that back.
+    "jit": "off",
 }
 
 # What a value can do wrong on its way in.
