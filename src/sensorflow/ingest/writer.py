@@ -80,7 +80,7 @@ class Writer:
         self._unsettled: _Committed | None = None
         """What is committed, while the next batch is under way."""
         self._failure: BaseException | None = None
-        """Why that could not be settled."""
+        """Why that could not be settled, or announced."""
         # Asking for the running loop costs a system call each time on Python 3.11.
         self._loop: asyncio.AbstractEventLoop | None = None
         metrics.queued.set_function(lambda: self._queued)
@@ -119,6 +119,8 @@ class Writer:
         self._loop = asyncio.get_running_loop()
         try:
             while True:
+                if self._failure is not None:
+                    raise self._failure
                 if self._waiting:
                     await self._commit_next()
                 elif self._closing:
@@ -152,8 +154,6 @@ class Writer:
         try:
             committed = _Committed(entries, readings, await self._commit(readings))
             self._settle_unsettled()
-            if self._failure is not None:
-                raise self._failure
             # Milliseconds of work, which can be done while the database stores the next batch.
             beside = self._waiting and len(readings) >= LARGE
             if not beside:
@@ -172,10 +172,21 @@ class Writer:
             committed, self._unsettled = self._unsettled, None
             try:
                 self._settle(committed)
-                self._committer.announce()
             except BaseException as error:
                 self._fail(committed.entries)
-                self._failure = error
+                self._end_with(error)
+            # Later: the database has answered meanwhile, and waits for the next statement.
+            asyncio.get_running_loop().call_soon(self._announce_beside)
+
+    def _announce_beside(self) -> None:
+        try:
+            self._committer.announce()
+        except BaseException as error:
+            self._end_with(error)
+
+    def _end_with(self, error: BaseException) -> None:
+        self._failure = error
+        self._wake.set()
 
     def _settle(self, committed: _Committed) -> None:
         """Give each request its answers."""
