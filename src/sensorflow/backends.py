@@ -118,7 +118,9 @@ def on_postgres(settings: Settings, hub: Hub, encode: WireEncoder, metrics: Metr
 
     assert settings.database_url is not None
     storage = PostgresStorage(settings.database_url)
-    bus = PostgresBus(storage.announcer, partial(listen, storage.address), storage.after, encode)
+    bus = PostgresBus(
+        storage.announcer, partial(listen, storage.address), storage.after, encode, hub
+    )
     committer = Committer(storage, bus, encode, metrics)
     spool = Spool(settings.data_dir / "spool", settings.spool_max_mb * 2**20)
 

@@ -355,7 +355,9 @@ async def test_what_others_commit_while_a_worker_reconnects_comes_once(
 
         async with backend.run(background), asyncio.timeout(SECONDS):
             try:
-                hub.join(Subscriber(screen, None, 2**20))
+                subscriber = Subscriber(screen, None, 2**20)
+                hub.come(subscriber)
+                hub.join(subscriber)
                 await other.commit([server_reading("other")])
                 await eventually(lambda: screen.ids == [2])
                 with monkeypatch.context() as patched:

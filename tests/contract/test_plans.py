@@ -118,7 +118,11 @@ async def test_what_a_page_begins_and_ends_with_is_found_by_its_time(
     try:
         await session.execute(f"SET plan_cache_mode = {mode}")
         for page in ((1_000_000, 1_000_000 + ROWS // 5), (1_000_000 + ROWS // 2, 1_000_000 + ROWS)):
-            for query, number in ((rollups.SUMS, 4), (rollups.ROLL_UP, 8)):
+            for query, number in (
+                (rollups.SUMS, 4),
+                (rollups.ROLL_UP, 8),
+                (rollups.ROLL_UP_KNOWN, 8),
+            ):
                 plan = await plan_of(session, query, page)
                 found = re.findall(LOOKED_UP, plan, re.DOTALL)
                 assert len(found) == number, plan
@@ -137,7 +141,36 @@ async def test_what_is_followed_is_read_without_parallel_workers(
     following = storage._leader()._connection
     for cost in ("parallel_setup_cost", "parallel_tuple_cost", "min_parallel_table_scan_size"):
         await following.execute(f"SET {cost} = 0")
-    for query in (rollups.WINDOW, rollups.SUMS, rollups.LATEST_OTHERS):
+    for query in (rollups.SUMS, rollups.LATEST_OTHERS):
         assert "Gather" not in await plan_of(following, query, (1, 2 * PAGE))
     await following.execute("SET max_parallel_workers_per_gather = 2")
     assert "Gather" in await plan_of(following, rollups.LATEST_OTHERS, (1, 2 * PAGE))
+
+
+@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
+async def test_where_a_page_begins_and_ends_is_looked_up(
+    database: Database, storage: PostgresStorage, mode: str
+) -> None:
+    database.server.script(FILL, database.url)
+    session = await connect(parse(database.url))
+    try:
+        await session.execute(f"SET plan_cache_mode = {mode}")
+        for after in (1, 1_000_000 + ROWS // 2, 3_000_000):
+            plan = await plan_of(session, rollups.WINDOW, (after,))
+            assert not re.search("Seq Scan on readings_(1|1000001) ", plan), plan
+    finally:
+        await session.close()
+
+
+async def test_no_statement_is_compiled(database: Database, storage: PostgresStorage) -> None:
+    database.server.script(FILL, database.url)
+    session = await connect(parse(database.url))
+    page = (1_000_000, 1_000_000 + ROWS)
+    try:
+        await session.execute("SET jit_above_cost = 0")
+        assert "JIT" not in await plan_of(session, rollups.ROLL_UP, page)
+        await session.execute("SET jit = on")
+        if await session.fetchval("SELECT pg_jit_available()"):
+            assert "JIT" in await plan_of(session, rollups.ROLL_UP, page)
+    finally:
+        await session.close()

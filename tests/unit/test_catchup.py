@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sensorflow.live import catchup
+from sensorflow.live import catchup, hub
 from sensorflow.live.catchup import PIECE_BYTES
 from sensorflow.live.pages import PAGE, PAGES_KEPT
 from sensorflow.live.ring import Ring
+from sensorflow.live.subscriber import Subscriber
 from tests.helpers import eventually
 from tests.streams import MAX_BUFFERED, Pipe, Stream
 
@@ -230,38 +231,95 @@ async def test_a_fault_closes_the_subscriber_it_concerns(monkeypatch: pytest.Mon
 def test_any_mix_of_commits_resumes_and_slowness_leaves_each_its_whole_stream(
     seed: int, ring_bytes: int
 ) -> None:
-    """Each subscriber is what its cursor and its filter say, however it came by it."""
+    """Each subscriber is what its cursor and its filter say, however it came by it.
+
+    What others commit is skipped while nobody watches.
+    """
     chance = random.Random(seed)
 
     async def play() -> None:
         stream = Stream(ring_bytes=ring_bytes)
-        watching: list[tuple[Pipe, int, tuple[str, ...]]] = []
+        watching: list[tuple[Subscriber, Pipe, int, tuple[str, ...]]] = []
+        left: list[tuple[Subscriber, Pipe, int, tuple[str, ...]]] = []
         for _ in range(60):
             for _ in range(chance.randrange(4)):
-                stream.commit(*chance.choices("abcde", k=chance.randrange(1, 6)))
+                batch = stream.store(*chance.choices("abcde", k=chance.randrange(1, 6)))
+                if chance.random() < 0.5 or stream.hub.watched:
+                    stream.hub.publish(batch)
+                else:
+                    stream.hub.skip(batch.readings[-1].id or 0)
             if chance.random() < 0.4:
                 since = chance.randrange((stream.hub.cursor or 0) + 1)
                 sensors = tuple(chance.sample("abcde", chance.randrange(3)))
                 pipe = Pipe(slow=chance.random() < 0.5)
-                stream.catch_up.begin(stream.subscriber(pipe, *sensors), since)
-                watching.append((pipe, since, sensors))
-            for pipe, _, _ in watching:
+                subscriber = stream.subscriber(pipe, *sensors)
+                stream.catch_up.begin(subscriber, since)
+                watching.append((subscriber, pipe, since, sensors))
+            for _, pipe, _, _ in watching:
                 if chance.random() < 0.3:
                     pipe.read(chance.randrange(8_000))
             if chance.random() < 0.5:
                 await asyncio.sleep(0)
+            if chance.random() < 0.05:
+                for subscriber, *_ in watching:
+                    stream.catch_up.end(subscriber)
+                left += watching
+                watching.clear()
 
         def done() -> bool:
-            for pipe, _, _ in watching:
+            for _, pipe, _, _ in watching:
                 pipe.read(10**9)
             return stream.all_live
 
         await eventually(done)
-        for pipe, since, sensors in watching:
-            assert pipe.ids == [
+        for each in (*watching, *left):
+            _, pipe, since, sensors = each
+            whole = [
                 reading.id
                 for reading in stream.stored.readings
                 if (reading.id or 0) > since and (not sensors or reading.sensor_id in sensors)
             ]
+            assert pipe.ids == (whole if each in watching else whole[: len(pipe.ids)])
 
-    asyncio.run(play())
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(hub, "RETURN_TIMEOUT", 0.0)
+        asyncio.run(play())
+
+
+async def test_after_a_skip_the_storage_has_the_greeting_and_what_came_before() -> None:
+    stream = Stream()
+    stream.commit("a")
+    stream.store("b", "c")
+    stream.hub.skip(3)
+    greeted, filtered = stream.watch(), stream.watch("b")
+    resumed = stream.watch(since=1)
+    await eventually(lambda: stream.all_live)
+    assert [pipe.ids for pipe in (greeted, filtered, resumed)] == [[3], [2], [2, 3]]
+    stream.commit("b")
+    assert [pipe.ids for pipe in (greeted, filtered, resumed)] == [[3, 4], [2, 4], [2, 3, 4]]
+    assert stream.watch().ids == [4]
+
+
+async def test_what_comes_during_a_greeting_comes_once() -> None:
+    stream = Stream()
+    stream.store("a")
+    stream.hub.skip(1)
+    stream.stored.gate.clear()
+    pipe = stream.watch()
+    await eventually(lambda: stream.stored.reads > 0)
+    stream.commit("b")
+    stream.stored.gate.set()
+    await eventually(lambda: stream.all_live)
+    stream.commit("c")
+    assert pipe.ids == [2, 3]
+
+
+async def test_while_the_storage_is_away_nobody_is_greeted_after_a_skip() -> None:
+    stream = Stream()
+    stream.store("a")
+    stream.hub.skip(1)
+    stream.stored.away = True
+    pipe = stream.watch()
+    await eventually(lambda: stream.all_live)
+    stream.commit("b")
+    assert pipe.ids == [2]

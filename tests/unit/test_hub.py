@@ -2,6 +2,9 @@
 
 from collections import Counter
 
+import pytest
+
+from sensorflow.live import hub
 from sensorflow.live.subscriber import QueueSink
 from sensorflow.readings import CommittedBatch, Reading, WireForms
 from tests.helpers import server_reading
@@ -54,9 +57,31 @@ async def test_after_the_end_nothing_comes() -> None:
         stream.catch_up.end(subscriber)
         stream.commit("a")
         assert gone.ids == []
-    assert stream.hub.subscribers == 0
+    assert not stream.hub.subscribers
+    assert not stream.hub._everything
     assert not stream.hub._filtered
     assert not stream.hub._by_sensor
+
+
+async def test_it_is_watched_from_the_first_that_comes_until_the_last_may_be_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(hub, "monotonic", lambda: now)
+    stream = Stream()
+    seen = [stream.hub.watched]
+    first, second = stream.subscriber(Pipe(slow=True)), stream.subscriber(Pipe())
+    stream.catch_up.begin(first, 0)
+    stream.catch_up.begin(second, None)
+    stream.catch_up.end(first)
+    now += 2 * hub.RETURN_TIMEOUT
+    seen.append(stream.hub.watched)
+    stream.catch_up.end(second)
+    now += hub.RETURN_TIMEOUT - 1
+    seen.append(stream.hub.watched)
+    now += 1
+    seen.append(stream.hub.watched)
+    assert seen == [False, True, True, False]
 
 
 async def test_a_batch_is_one_write_of_the_same_bytes_for_all() -> None:

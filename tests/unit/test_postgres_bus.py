@@ -8,7 +8,7 @@ from datetime import UTC
 import pytest
 
 from sensorflow.bus import postgres
-from sensorflow.bus.postgres import PostgresBus
+from sensorflow.bus.postgres import Audience, PostgresBus
 from sensorflow.errors import StorageUnavailable
 from sensorflow.readings import CommittedBatch, Reading, WireEncoder
 from tests.helpers import eventually, server_reading
@@ -61,9 +61,11 @@ def reading(pk: int) -> Reading:
 class Bench:
     """A running bus of the process `me`, attached to an empty stream."""
 
-    def __init__(self) -> None:
+    def __init__(self, audience: Audience | None = None) -> None:
         self.stream = Stream()
-        self.bus = PostgresBus("me", self.stream.listen, self.stream.after, WireEncoder(UTC))
+        self.bus = PostgresBus(
+            "me", self.stream.listen, self.stream.after, WireEncoder(UTC), audience
+        )
         self.batches: list[list[int | None]] = []
 
     @property
@@ -124,6 +126,39 @@ async def test_an_own_batch_waits_for_those_before_it() -> None:
         bench.stream.notify("me", 3, 4)
         await eventually(lambda: bench.delivered == [1, 2, 3, 4])
         assert bench.batches == [[1, 2], [3, 4]]
+
+
+class Room:
+    """An audience that comes and goes as the test says."""
+
+    def __init__(self) -> None:
+        self.watched = False
+        self.skipped: list[int] = []
+
+    def skip(self, last: int) -> None:
+        self.skipped.append(last)
+
+
+async def test_others_are_skipped_while_nobody_watches() -> None:
+    room = Room()
+    async with Bench(room).running() as bench:
+        reads = len(bench.stream.reads)
+        bench.stream.commit(1, 3)
+        own = bench.stream.commit(4, 5)
+        bench.bus.committed(own)
+        bench.stream.notify("other", 1, 3)
+        bench.stream.notify("me", 4, 5)
+        await eventually(lambda: bench.bus.cursor == 5)
+        bench.stream.commit(6, 7)
+        bench.stream.notify("other", 6, 7)
+        await eventually(lambda: bench.bus.cursor == 7)
+        assert (room.skipped, bench.batches) == ([3, 7], [[4, 5]])
+        assert len(bench.stream.reads) == reads
+        room.watched = True
+        bench.stream.commit(8, 9)
+        bench.stream.notify("other", 8, 9)
+        await eventually(lambda: bench.delivered == [4, 5, 8, 9])
+        assert bench.stream.reads[reads:] == [(7, 2)]
 
 
 async def test_a_gap_of_ids_that_nobody_used_ends_with_the_notice() -> None:

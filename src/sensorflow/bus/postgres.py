@@ -3,7 +3,8 @@
 Each commit notifies who committed it, and its first and last id. A notice is a hint: what counts is
 the cursor, the highest id that was delivered. Ids are given in the order of commits, so what
 follows the cursor without a gap is next. Anything else waits for its notice, for notices come in
-the order of commits too, or it is read from the database.
+the order of commits too, or it is read from the database; what others have committed is skipped
+while nobody here watches.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from time import monotonic
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 import structlog
 
@@ -48,6 +49,17 @@ After = Callable[[int, int], Awaitable[list[Reading]]]
 log = structlog.get_logger()
 
 
+class Audience(Protocol):
+    """For whom others' readings are read; `live.hub.Hub`."""
+
+    @property
+    def watched(self) -> bool:
+        """Whether they have to be delivered."""
+
+    def skip(self, last: int) -> None:
+        """Take it that the stream goes on behind this id."""
+
+
 class Notice(NamedTuple):
     """One commit: by whom, which ids, and when it was heard of."""
 
@@ -64,13 +76,22 @@ class PostgresBus:
     """
 
     def __init__(
-        self, announcer: str, listen: Listen, after: After, encode: Callable[[Reading], bytes]
+        self,
+        announcer: str,
+        listen: Listen,
+        after: After,
+        encode: Callable[[Reading], bytes],
+        audience: Audience | None = None,
     ) -> None:
-        """`announcer` names this process in the notices of its own commits."""
+        """`announcer` names this process in the notices of its own commits.
+
+        Without an `audience` everything is delivered.
+        """
         self._announcer = announcer
         self._listen = listen
         self._after = after
         self._encode = encode
+        self._audience = audience
         self._deliver: Deliver | None = None
         self.attached = False
         """Whether the database has ever been there."""
@@ -204,7 +225,9 @@ class PostgresBus:
                     late = monotonic() - notice.heard_at
                     if late < OWN_BATCH_TIMEOUT:
                         return OWN_BATCH_TIMEOUT - late
-                if await self._read(min(READ_AT_ONCE, notice.last - self._cursor)):
+                if self._audience is not None and not self._audience.watched:
+                    self._skip(self._audience, notice.last)
+                elif await self._read(min(READ_AT_ONCE, notice.last - self._cursor)):
                     continue
             self._notices.popleft()
         return POLL_INTERVAL
@@ -233,6 +256,11 @@ class PostgresBus:
         if new:
             self._hand_out(CommittedBatch(new, WireForms(new, self._encode)))
         return len(found)
+
+    def _skip(self, audience: Audience, last: int) -> None:
+        self._cursor = last
+        self._delivered_at = monotonic()
+        audience.skip(last)
 
     def _hand_out(self, batch: CommittedBatch) -> None:
         self._cursor = _ids(batch)[1]

@@ -43,11 +43,10 @@ class CatchUp:
         self._metrics = metrics
         self._stall_timeout = stall_timeout
         self._tasks: dict[Subscriber, asyncio.Task[None]] = {}
-        self._subscribers: set[Subscriber] = set()
         hub.on_behind(self._follow)
-        metrics.subscribers.set_function(lambda: len(self._subscribers))
+        metrics.subscribers.set_function(lambda: len(hub.subscribers))
         metrics.catching_up.set_function(lambda: len(self._tasks))
-        metrics.buffered.set_function(lambda: sum(s.buffered() for s in self._subscribers))
+        metrics.buffered.set_function(lambda: sum(s.buffered() for s in hub.subscribers))
 
     async def is_ahead(self, cursor: int) -> bool:
         """Whether the stream has never come as far as this cursor, as far as can be known now."""
@@ -60,11 +59,11 @@ class CatchUp:
 
     def begin(self, subscriber: Subscriber, since: int | None) -> None:
         """Give it the newest reading, or everything after the cursor `since`; then the stream."""
-        self._subscribers.add(subscriber)
+        self._hub.come(subscriber)
         if since is not None:
             subscriber.cursor = since
             self._follow(subscriber)
-        elif self._hub.cursor is None or subscriber.sensors is not None:
+        elif self._hub.cursor is None or self._hub.skipped or subscriber.sensors is not None:
             self._run(subscriber, self._greet(subscriber))
         else:
             if self._hub.newest is not None:
@@ -77,14 +76,13 @@ class CatchUp:
 
     def end(self, subscriber: Subscriber) -> None:
         """Give it nothing more."""
-        self._subscribers.discard(subscriber)
-        self._hub.leave(subscriber)
+        self._hub.go(subscriber)
         task = self._tasks.pop(subscriber, None)
         if task is not None:
             task.cancel()
 
     def _follow(self, subscriber: Subscriber) -> None:
-        if subscriber in self._subscribers:
+        if subscriber in self._hub.subscribers:
             self._run(subscriber, self._catch_up(subscriber))
 
     def _run(self, subscriber: Subscriber, work: "asyncio._CoroutineLike[None]") -> None:
@@ -107,11 +105,9 @@ class CatchUp:
         newest = self._hub.newest
         if subscriber.sensors is not None:
             newest = self._hub.ring.newest(subscriber.sensors)
-            if newest is None:
-                try:
-                    newest = await self._pages.newest_of(subscriber.sensors, cursor)
-                except StorageUnavailable:
-                    newest = None  # a greeting is no promise; what comes now is
+        if newest is None:
+            with suppress(StorageUnavailable):  # a greeting is no promise; what comes now is
+                newest = await self._pages.newest(subscriber.sensors, cursor)
         if newest is not None:
             subscriber.tell(newest)
         await self._catch_up(subscriber)

@@ -2,12 +2,17 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from time import monotonic
+from typing import Final
 
 from sensorflow.live.frames import Frames
 from sensorflow.live.ring import Ring
 from sensorflow.live.subscriber import Subscriber
 from sensorflow.metrics import Metrics
 from sensorflow.readings import CommittedBatch, Reading
+
+RETURN_TIMEOUT: Final = 60.0
+"""Seconds in which a subscriber that has left may be expected to come back for what it missed."""
 
 
 class Hub:
@@ -19,12 +24,18 @@ class Hub:
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
+        self.subscribers: set[Subscriber] = set()
+        """All that have come and not gone, whether they get each batch or have yet to catch up."""
+        self._deserted_at = -RETURN_TIMEOUT
+        """When the last of them went (`monotonic`)."""
         self._everything: set[Subscriber] = set()
         self._filtered: dict[frozenset[str], set[Subscriber]] = {}
         self._by_sensor: dict[str, set[frozenset[str]]] = {}
         self.cursor: int | None = None
         """The highest id that was handed out; None until the stream's place is known."""
         self._newest: Frames | None = None
+        self.skipped = False
+        """Whether the newest reading was skipped, so that the storage alone has it."""
         self.ring = Ring(0)
         """Everything that was handed out of late."""
         self._waiting: list[asyncio.Future[None]] = []
@@ -40,6 +51,7 @@ class Hub:
         Called again where the stream was set back, as by a restored backup.
         """
         self._newest = Frames.committed(newest) if newest is not None else None
+        self.skipped = False
         self.cursor = self._newest.ids[-1] if self._newest is not None else 0
         self.ring = Ring(self.cursor or 0)
         self._wake()
@@ -50,9 +62,27 @@ class Hub:
         return self._newest.last() if self._newest is not None else None
 
     @property
-    def subscribers(self) -> int:
-        """How many get each batch as it comes."""
-        return len(self._everything) + sum(map(len, self._filtered.values()))
+    def watched(self) -> bool:
+        """Whether there is a subscriber, or one may be about to come back."""
+        return bool(self.subscribers) or monotonic() < self._deserted_at + RETURN_TIMEOUT
+
+    def come(self, subscriber: Subscriber) -> None:
+        """From now on skip nothing: it will join, when it has had everything before that."""
+        self.subscribers.add(subscriber)
+
+    def go(self, subscriber: Subscriber) -> None:
+        """Hand it nothing more, and do not wait for it. Idempotent."""
+        self.leave(subscriber)
+        self.subscribers.discard(subscriber)
+        if not self.subscribers:
+            self._deserted_at = monotonic()
+
+    def skip(self, last: int) -> None:
+        """Go on behind this id without what comes before it. Only while not `watched`."""
+        self._newest = None
+        self.skipped = True
+        self.cursor = last
+        self.ring = Ring(last)
 
     def join(self, subscriber: Subscriber) -> None:
         """From now on hand it every batch; it has had everything up to `cursor`."""
@@ -65,7 +95,7 @@ class Hub:
             self._by_sensor.setdefault(sensor_id, set()).add(sensors)
 
     def leave(self, subscriber: Subscriber) -> None:
-        """Hand it nothing more. Idempotent."""
+        """Hand it nothing more until it joins again. Idempotent."""
         sensors = subscriber.sensors
         if sensors is None:
             self._everything.discard(subscriber)
@@ -89,6 +119,7 @@ class Hub:
         assert last is not None
         self.ring.append(frames, last, sum(len(r.measurements) for r in batch.readings))
         self._newest = frames
+        self.skipped = False
         self.cursor = last
         for subscriber in behind:
             self._on_behind(subscriber)

@@ -77,11 +77,20 @@ class Pages:
             newest = await self._storage.newest()
         return newest.id or 0 if newest is not None else 0
 
-    async def newest_of(self, sensors: frozenset[str], until: int) -> Frames | None:
-        """The newest reading of some sensors, if there is one up to the id `until`."""
+    async def newest(self, sensors: frozenset[str] | None, until: int) -> Frames | None:
+        """The newest reading, or that of some sensors, up to the id `until`.
+
+        None where there is none, or where among all sensors a newer one has come meanwhile. Raises
+        `StorageUnavailable`.
+        """
         async with self._turn:
-            found = await self._storage.latest(sorted(sensors), until)
-        return Frames.of([found], [self._encode(found)]) if found is not None else None
+            if sensors is not None:
+                found = await self._storage.latest(sorted(sensors), until)
+            else:
+                found = await self._storage.newest()
+        if found is None or (found.id or 0) > until:
+            return None
+        return Frames.of([found], [self._encode(found)])
 
     async def _shared(self, number: int) -> Page:
         """A whole page: read once, however many ask for it at the same time."""

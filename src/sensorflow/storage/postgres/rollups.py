@@ -8,8 +8,7 @@ from sensorflow.sensors import Latest, State
 from sensorflow.storage.rollups import MAX_SUM, MAX_SUMMED
 
 WINDOW: Final = (
-    "SELECT max(id), count(*)"
-    " FROM (SELECT id FROM readings WHERE id > $1 ORDER BY id LIMIT $2) AS p"
+    "SELECT (SELECT min(id) FROM readings WHERE id > $1), (SELECT max(id) FROM readings)"
 )
 NAMES: Final = (
     "INSERT INTO measurements (name) SELECT name FROM unnest($1::text[]) AS n (name)"
@@ -89,7 +88,7 @@ def _last_of(name: str) -> str:
 
 
 SUMS: Final = f"""
-SELECT g.sensor, stored, last_id, last_seen,
+SELECT g.sensor, others, stored, last_id, last_seen,
     {
     ", ".join(
         f"{_value_of_end(_PAGE, name, 'last', 'DESC')}, {name}_last_at"
@@ -97,7 +96,7 @@ SELECT g.sensor, stored, last_id, last_seen,
     )
 }
 FROM (
-    SELECT r.sensor, count(*) AS readings, max(recorded_at) AS last_in,
+    SELECT r.sensor, count(*) AS readings, count(extra) AS others, max(recorded_at) AS last_in,
         count(*) FILTER (WHERE id > coalesce(t.last_id, 0)) AS stored,
         max(id) AS last_id, max(received_at) AS last_seen,
         {", ".join(map(_last_of, KNOWN_MEASUREMENTS))}
@@ -177,8 +176,17 @@ def _columns(which: str, name: str) -> str:
 
 # Three measurements in one pass, side by side; then each in a row of its own. Nothing is sorted:
 # what a group begins and ends with is looked up, which is one reading of many, or the only one.
-def _named(which: str) -> str:
-    """The table `named`: what the readings of each minute come to."""
+def _named(which: str, *, others: bool = True) -> str:
+    """The table `named`: what the readings of each minute come to, with `others` or without."""
+    rows_of_others = f"""
+    UNION ALL
+    SELECT sensor, key, bucket, {_of_values("number")}
+    FROM (
+        SELECT *, {_MINUTE} AS bucket FROM {_others(which)} AS others
+        ORDER BY sensor, key, bucket, recorded_at, id
+    ) AS page
+    GROUP BY sensor, key, bucket
+    """
     return f"""
 g AS MATERIALIZED (
     SELECT sensor, bucket, count(*) AS readings,
@@ -193,20 +201,15 @@ g AS MATERIALIZED (
         VALUES {", ".join(f"('{name}', {_columns(which, name)})" for name in KNOWN_MEASUREMENTS)}
     ) AS v (name, {_ROLLED})
     WHERE count > 0
-    UNION ALL
-    SELECT sensor, key, bucket, {_of_values("number")}
-    FROM (
-        SELECT *, {_MINUTE} AS bucket FROM {_others(which)} AS others
-        ORDER BY sensor, key, bucket, recorded_at, id
-    ) AS page
-    GROUP BY sensor, key, bucket
+    {rows_of_others if others else ""}
 )
 """
 
 
 # In the order of their index: in the order of hashes they would lie scattered in it.
-ROLL_UP: Final = f"""
-WITH {_named(_PAGE)}, minutes ({_ROW}) AS MATERIALIZED (
+def _roll_up(*, others: bool) -> str:
+    return f"""
+WITH {_named(_PAGE, others=others)}, minutes ({_ROW}) AS MATERIALIZED (
     SELECT sensor, m.id, bucket, {_ROLLED} FROM named n JOIN measurements m ON m.name = n.name
     ORDER BY sensor, m.id, bucket
 ), hours ({_ROW}) AS MATERIALIZED ({_coarser("1 hour", "minutes")}
@@ -215,6 +218,11 @@ WITH {_named(_PAGE)}, minutes ({_ROW}) AS MATERIALIZED (
 ), add_hours AS ({_add("hour", "hours")})
 {_add("day", "days")}
 """
+
+
+ROLL_UP: Final = _roll_up(others=True)
+ROLL_UP_KNOWN: Final = _roll_up(others=False)
+"""The same for a page that has no others."""
 
 
 MINUTES: Final = f"""
@@ -237,7 +245,7 @@ SELECT $1, (SELECT id FROM measurements WHERE name = $2), $3, $4, $5, $6, $7, $8
 def states(sums: Iterable[Any], others: Iterable[Any]) -> dict[int, State]:
     """What the rows of `SUMS` and `LATEST_OTHERS` tell."""
     found: dict[int, State] = {}
-    for sensor, stored, last_id, last_seen, *latest in sums:
+    for sensor, _, stored, last_id, last_seen, *latest in sums:
         found[sensor] = State(
             stored,
             last_id,

@@ -78,6 +78,13 @@ ONE: Final = _SENSORS + "WHERE s.sensor_id = $1"
 _HEARD: Final = "coalesce(t.last_seen, s.first_seen)"
 
 
+class SummedPage(Page, gc=False):
+    """A page whose minutes are summed up when it is followed."""
+
+    has_others: bool
+    """Whether anything but the measurements known by name was measured."""
+
+
 class FollowingSession:
     """Follows and counts over one connection, which it owns."""
 
@@ -120,15 +127,23 @@ class FollowingSession:
             cursor: int = await self._connection.fetchval(CURSOR)
             return cursor
 
-    async def gathered(self, after: int, limit: int) -> Page:
+    async def gathered(self, after: int, limit: int) -> SummedPage:
         """As `storage.base.Storage` promises."""
         with limited(self._connection, TIMEOUT), translated():
-            window = await self._connection.fetchrow(rollups.WINDOW, after, limit)
+            window = await self._connection.fetchrow(rollups.WINDOW, after)
             assert window is not None
-            until, readings = window[0] or after, window[1]
+            first, newest = window
+            if first is None:
+                return SummedPage(after, after, False, {}, False)
+            until = min(newest, first + limit - 1)
             sums = await self._connection.fetch(rollups.SUMS, after, until)
-            others = await self._connection.fetch(rollups.LATEST_OTHERS, after, until)
-        return Page(after, until, readings == limit, rollups.states(sums, others))
+            has_others = any(row["others"] for row in sums)
+            others = (
+                await self._connection.fetch(rollups.LATEST_OTHERS, after, until)
+                if has_others
+                else ()
+            )
+        return SummedPage(after, until, until < newest, rollups.states(sums, others), has_others)
 
     async def states(self, sensors: Sequence[int]) -> dict[int, State]:
         """As `storage.base.Storage` promises."""
@@ -136,7 +151,7 @@ class FollowingSession:
             rows = await self._connection.fetch(_STATES, sensors)
         return {row[0]: State(row[1], row[2], row[3], decode_latest(row[4])) for row in rows}
 
-    async def follow(self, page: Page, states: Mapping[int, State]) -> bool:
+    async def follow(self, page: SummedPage, states: Mapping[int, State]) -> bool:
         """As `storage.base.Storage` promises."""
         changed = states.values()
         columns = (
@@ -154,7 +169,8 @@ class FollowingSession:
                 await self._connection.execute(_FOLLOW, *columns)
                 if names:
                     await self._connection.execute(rollups.NAMES, sorted(names))
-                await self._connection.execute(rollups.ROLL_UP, page.after, page.until)
+                roll_up = rollups.ROLL_UP if page.has_others else rollups.ROLL_UP_KNOWN
+                await self._connection.execute(roll_up, page.after, page.until)
         self._named = self._named | names if len(self._named) < NAMES_KEPT else names
         return True
 

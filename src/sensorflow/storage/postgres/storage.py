@@ -157,6 +157,7 @@ class PostgresStorage:
         return await self._leader().states(sensors)
 
     async def follow(self, page: Page, states: Mapping[int, State]) -> bool:
+        assert isinstance(page, of_sensors.SummedPage)
         return await self._leader().follow(page, states)
 
     async def count(self, counts: Counts, token: UUID, settled: UUID | None) -> None:
