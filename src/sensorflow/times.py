@@ -17,6 +17,9 @@ _PER_SECOND: Final = (1, 10**3, 10**6, 10**9)
 _EXACT: Final = 2**32 * 10**6
 """Microseconds below which a double of seconds is nearest to one whole microsecond: until 2106."""
 
+MILLISECONDS: Final = range(_BOUNDS[0], _EXACT // 1_000)
+"""Whole counts that `datetime.fromtimestamp` takes exactly, divided by 1e3; for who has many."""
+
 
 class NotATime(ValueError):
     """It is neither an RFC 3339 time nor Unix time."""

@@ -44,7 +44,10 @@ PLAIN = st.fixed_dictionaries(
     optional={
         "humidity": FINITE,
         "pressure": st.integers(-(2**63), 2**63).map(str),
-        "recorded_at": st.sampled_from(("1769860800", "1769860800123", '"2026-01-31T11:00:00Z"')),
+        "recorded_at": st.one_of(
+            st.sampled_from(("1769860800", "1769860800123", '"2026-01-31T11:00:00Z"')),
+            st.integers(946_684_800_000, 1_769_860_800_000).map(str),
+        ),
     },
 ).flatmap(lambda fields: st.permutations(list(fields.items())))
 """What the quick way is there for."""

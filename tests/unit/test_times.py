@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from sensorflow.errors import Reason, Refusal
 from sensorflow.ingest.times import device_time, time_ago
+from sensorflow.times import EPOCH, MILLISECONDS, from_count
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 NOON = datetime(2026, 1, 31, 12, 0, 0, 123456, tzinfo=UTC)
@@ -34,6 +35,15 @@ def parsed(value: object) -> datetime:
 )
 def test_the_same_moment_in_every_way(value: object) -> None:
     assert parsed(value) == NOON
+
+
+@given(
+    st.integers(MILLISECONDS.start, MILLISECONDS.stop - 1)
+    | st.sampled_from((MILLISECONDS.start, MILLISECONDS.stop - 1))
+)
+def test_a_count_of_milliseconds_is_exact_in_either_way(count: int) -> None:
+    exact = EPOCH + timedelta(milliseconds=count)
+    assert datetime.fromtimestamp(count / 1e3, UTC) == from_count(count) == exact
 
 
 @given(st.integers(946_684_800_000_000, 1_795_000_000_000_000))

@@ -5,7 +5,7 @@ Known names only, numbers as JSON numbers: that is read in less than half the ti
 """
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
@@ -14,8 +14,9 @@ from msgspec import UNSET, UnsetType
 from sensorflow.errors import Refusal
 from sensorflow.ingest.bodies import MAX_READINGS
 from sensorflow.ingest.formats import shown
-from sensorflow.ingest.times import device_time
+from sensorflow.ingest.times import EARLIEST_RECORDED_AT, device_time
 from sensorflow.readings import Clock, Reading, check_sensor_id
+from sensorflow.times import MILLISECONDS
 
 
 class Plain(msgspec.Struct, gc=False, forbid_unknown_fields=True):
@@ -82,6 +83,7 @@ def readings_of(
     add = readings.append
     checked: dict[str | UnsetType, str | None] = {UNSET: sensor_id}
     device, server = Clock.DEVICE, Clock.SERVER
+    fromtimestamp = datetime.fromtimestamp
     for plain in decoded:
         try:
             name = checked[plain.sensor_id]
@@ -105,9 +107,15 @@ def readings_of(
         if at is UNSET:
             add(Reading(name, measurements, received_at, server, received_at, client_ip))
             continue
-        try:
-            recorded_at = device_time(at, received_at, shown)
-        except Refusal:
-            break
+        if type(at) is int and at in MILLISECONDS:
+            recorded_at = fromtimestamp(at / 1e3, UTC)
+            plausible = EARLIEST_RECORDED_AT <= recorded_at <= received_at
+        else:
+            plausible = False
+        if not plausible:
+            try:
+                recorded_at = device_time(at, received_at, shown)
+            except Refusal:
+                break
         add(Reading(name, measurements, recorded_at, device, received_at, client_ip))
     return readings

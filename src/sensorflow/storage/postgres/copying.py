@@ -90,17 +90,18 @@ def rows_alike(readings: Sequence[Reading], sensors: Sequence[int], first: int) 
     ):
         return None
     measured = [r.measurements for r in readings]
-    if any(len(values) != len(_KNOWN) for values in measured):
+    if set(map(len, measured)) != {len(_KNOWN)}:
         return None
     number = len(readings)
     try:
         doubles = [[values[name] for values in measured] for name in KNOWN_MEASUREMENTS]
     except KeyError:
         return None
+    times = [r.recorded_at - _EPOCH for r in readings]
     integers = (
         range(first, first + number),
         sensors,
-        [_microseconds(r.recorded_at) for r in readings],
+        [(t.days * 86_400 + t.seconds) * 1_000_000 + t.microseconds for t in times],
     )
     address = client_ip.encode()
     head = (10, 8, 0, 8, 0, 8, 0, 2, clock, 8, _microseconds(received_at))

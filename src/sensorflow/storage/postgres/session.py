@@ -176,11 +176,9 @@ class Session:
 
 
 def _numbered(readings: Sequence[Reading], first: int) -> list[Outcome]:
-    outcomes: list[Outcome] = []
-    for place, reading in enumerate(readings):
-        reading.id = first + place
-        outcomes.append(Stored(reading))
-    return outcomes
+    for pk, reading in enumerate(readings, first):
+        reading.id = pk
+    return list(map(Stored, readings))
 
 
 def _committed_before(readings: Sequence[Reading], earlier: Earlier) -> list[Outcome]:
