@@ -63,13 +63,15 @@ async def test_after_the_end_nothing_comes() -> None:
     assert not stream.hub._by_sensor
 
 
-async def test_it_is_watched_from_the_first_that_comes_until_the_last_may_be_back(
+async def test_it_is_watched_while_anybody_is_there_or_may_come_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = 1000.0
     monkeypatch.setattr(hub, "monotonic", lambda: now)
     stream = Stream()
     seen = [stream.hub.watched]
+    now += hub.RETURN_TIMEOUT
+    seen.append(stream.hub.watched)
     first, second = stream.subscriber(Pipe(slow=True)), stream.subscriber(Pipe())
     stream.catch_up.begin(first, 0)
     stream.catch_up.begin(second, None)
@@ -81,7 +83,17 @@ async def test_it_is_watched_from_the_first_that_comes_until_the_last_may_be_bac
     seen.append(stream.hub.watched)
     now += 1
     seen.append(stream.hub.watched)
-    assert seen == [False, True, True, False]
+    assert seen == [True, False, True, True, False]
+
+
+async def test_for_nobody_nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "RETURN_TIMEOUT", 0.0)
+    stream = Stream()
+    stream.commit("a", "b")
+    assert not stream.hub.ring.covers(0)
+    assert stream.watch().ids == [2]
+    stream.commit("c")
+    assert stream.hub.ring.covers(2)
 
 
 async def test_a_batch_is_one_write_of_the_same_bytes_for_all() -> None:

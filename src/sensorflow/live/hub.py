@@ -11,8 +11,8 @@ from sensorflow.live.subscriber import Subscriber
 from sensorflow.metrics import Metrics
 from sensorflow.readings import CommittedBatch, Reading
 
-RETURN_TIMEOUT: Final = 60.0
-"""Seconds in which a subscriber that has left may be expected to come back for what it missed."""
+RETURN_TIMEOUT: Final = 30.0
+"""Seconds in which those who have left, or whom a program before this one had served, come back."""
 
 
 class Hub:
@@ -26,8 +26,8 @@ class Hub:
         self._metrics = metrics
         self.subscribers: set[Subscriber] = set()
         """All that have come and not gone, whether they get each batch or have yet to catch up."""
-        self._deserted_at = -RETURN_TIMEOUT
-        """When the last of them went (`monotonic`)."""
+        self._deserted_at = monotonic()
+        """When the last of them went; at first, when the last may have lost the program before."""
         self._everything: set[Subscriber] = set()
         self._filtered: dict[frozenset[str], set[Subscriber]] = {}
         self._by_sensor: dict[str, set[frozenset[str]]] = {}
@@ -37,7 +37,7 @@ class Hub:
         self.skipped = False
         """Whether the newest reading was skipped, so that the storage alone has it."""
         self.ring = Ring(0)
-        """Everything that was handed out of late."""
+        """Everything that was handed out of late, for those who come back; nothing for nobody."""
         self._waiting: list[asyncio.Future[None]] = []
         self._on_behind: Callable[[Subscriber], None] = lambda _: None
 
@@ -117,7 +117,10 @@ class Hub:
             self.leave(subscriber)
         last = batch.readings[-1].id
         assert last is not None
-        self.ring.append(frames, last, sum(len(r.measurements) for r in batch.readings))
+        if self.watched:
+            self.ring.append(frames, last, sum(len(r.measurements) for r in batch.readings))
+        else:
+            self.ring = Ring(last)
         self._newest = frames
         self.skipped = False
         self.cursor = last
