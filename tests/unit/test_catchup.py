@@ -300,6 +300,49 @@ async def test_after_a_skip_the_storage_has_the_greeting_and_what_came_before() 
     assert stream.watch().ids == [4]
 
 
+async def test_the_newest_reading_is_looked_up_once_after_a_skip() -> None:
+    stream = Stream()
+    stream.store("a")
+    stream.hub.skip(1)
+    assert stream.watch().ids == []
+    await eventually(lambda: stream.all_live)
+    reads = stream.stored.reads
+    stream.stored.away = True
+    assert stream.watch().ids == [1]
+    assert stream.stored.reads == reads
+
+
+async def test_who_waits_for_the_stream_to_have_a_place_has_none() -> None:
+    stream = Stream()
+    stream.store("a", "b")
+    stream.hub.cursor = None
+    pipe = Pipe()
+    subscriber = stream.subscriber(pipe)
+    stream.catch_up.begin(subscriber, None)
+    for _ in range(3):
+        await asyncio.sleep(0)
+        assert stream.catch_up.position(subscriber) is None
+    stream.start()
+    assert stream.catch_up.position(subscriber) is None
+    await eventually(lambda: stream.all_live)
+    assert pipe.ids == [2]
+    assert stream.catch_up.position(subscriber) == 2
+
+
+async def test_who_leaves_as_the_stream_moves_does_not_join_it() -> None:
+    stream = Stream()
+    stream.commit("a")
+    others = stream.store("b")
+    subscriber = stream.subscriber(Pipe())
+    stream.catch_up.begin(subscriber, 2)
+    await eventually(lambda: bool(stream.hub._waiting))
+    stream.hub.publish(others)
+    stream.catch_up.end(subscriber)
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert not stream.hub._everything
+
+
 async def test_what_comes_during_a_greeting_comes_once() -> None:
     stream = Stream()
     stream.store("a")

@@ -23,6 +23,8 @@ class Stream:
         self.away = False
         self.hears: Callable[[str], None] | None = None
         self.cut = asyncio.Event()
+        self.on_read: Callable[[], None] = lambda: None
+        """Called once, by the next read."""
 
     async def listen(self, heard: Callable[[str], None], listening: Callable[[], None]) -> None:
         if self.away:
@@ -40,6 +42,8 @@ class Stream:
         await asyncio.sleep(0)
         # Now it is read: who waits for the read may commit what this one does not see.
         self.reads.append((cursor, limit))
+        on_read, self.on_read = self.on_read, lambda: None
+        on_read()
         return [reading(pk) for pk in self.rows if pk > cursor][:limit]
 
     def commit(self, first: int, last: int) -> CommittedBatch:
@@ -159,6 +163,35 @@ async def test_others_are_skipped_while_nobody_watches() -> None:
         bench.stream.notify("other", 8, 9)
         await eventually(lambda: bench.delivered == [4, 5, 8, 9])
         assert bench.stream.reads[reads:] == [(7, 2)]
+
+
+async def test_what_was_missed_is_read_no_further_than_the_next_notice_while_nobody_watches(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(postgres, "READ_AT_ONCE", 2)
+    room = Room()
+    async with Bench(room).running() as bench:
+        bench.stream.commit(1, 100)
+
+        def commit_more() -> None:
+            bench.stream.commit(101, 102)
+            bench.stream.notify("other", 101, 102)
+
+        bench.stream.on_read = commit_more
+        bench.stream.cut.set()
+        await eventually(lambda: bench.bus.cursor == 102)
+        assert room.skipped == [102]
+        assert bench.delivered == [1, 2]
+
+
+async def test_a_notice_that_is_forgotten_while_it_is_read_for_ends_nothing() -> None:
+    async with Bench().running() as bench:
+        bench.stream.on_read = lambda: bench.bus.attach(0, bench.bus.cursor)
+        bench.stream.notify("other", 1, 2)
+        await eventually(lambda: (0, 2) in bench.stream.reads)
+        bench.stream.commit(1, 3)
+        bench.stream.notify("other", 1, 3)
+        await eventually(lambda: bench.delivered == [1, 2, 3])
 
 
 async def test_a_gap_of_ids_that_nobody_used_ends_with_the_notice() -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC
 from uuid import UUID
@@ -10,9 +10,11 @@ from uuid import UUID
 import pytest
 
 from sensorflow.errors import BatchRefused, Reason, Refusal, StorageUnavailable
+from sensorflow.ingest import writer
 from sensorflow.ingest.committer import FEW, Committer
+from sensorflow.ingest.queues import LARGE
 from sensorflow.ingest.receipts import Answer, Receipt, Status
-from sensorflow.ingest.writer import LARGE, Writer
+from sensorflow.ingest.writer import Writer
 from sensorflow.metrics import Metrics
 from sensorflow.readings import CommittedBatch, Duplicate, Outcome, Reading, Stored, WireEncoder
 from tests.helpers import eventually, server_reading
@@ -63,10 +65,12 @@ class RecordingBus:
     def __init__(self) -> None:
         self.batches: list[CommittedBatch] = []
         self.breaks = False
+        self.on_batch: Callable[[], None] = lambda: None
 
     def committed(self, batch: CommittedBatch) -> None:
         if self.breaks:
             raise ZeroDivisionError
+        self.on_batch()
         self.batches.append(batch)
 
 
@@ -201,6 +205,35 @@ async def test_large_requests_and_small_ones_have_batches_in_turn() -> None:
         answers += [bench.send("f")]
         await asyncio.gather(*answers)
         assert [batch[0] for batch in bench.storage.batches] == ["now", "a", "c", "f"]
+
+
+async def test_where_commits_are_slow_a_batch_is_of_all_that_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(writer, "monotonic", lambda: now)
+    async with Bench(max_queued=1_000, max_batch=3 * LARGE).running() as bench:
+        bench.storage.hold()
+        answers = [bench.send("now")]
+        await eventually(lambda: bench.storage.batches == [["now"]])
+        answers += [bench.send(*[name] * LARGE) for name in "abc"]
+        answers += [bench.send("d")]
+        now += 1.01 * writer.SLOW_COMMIT
+        bench.storage.release()
+        await asyncio.gather(*answers)
+        mixed = ["d", *["a"] * LARGE, *["b"] * LARGE]
+        assert bench.storage.batches == [["now"], mixed, ["c"] * LARGE]
+
+
+async def test_after_a_long_announcement_a_batch_is_announced_before_the_next_begins(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with Bench(max_queued=1_000, max_batch=LARGE).running() as bench:
+        monkeypatch.setattr(writer, "LONGEST_BESIDE", -1.0)
+        begun: list[int] = []
+        bench.bus.on_batch = lambda: begun.append(len(bench.storage.batches))
+        await asyncio.gather(*(bench.send(*[name] * LARGE) for name in "abc"))
+        assert begun == [1, 2, 3]
 
 
 async def test_the_next_batch_is_begun_before_a_large_one_is_answered() -> None:

@@ -1,9 +1,9 @@
 """The bus over PostgreSQL: every worker's batches reach every worker, in order of id, once.
 
 Each commit notifies who committed it, and its first and last id. A notice is a hint: what counts is
-the cursor, the highest id that was delivered. Ids are given in the order of commits, so what
-follows the cursor without a gap is next. Anything else waits for its notice, for notices come in
-the order of commits too, or it is read from the database; what others have committed is skipped
+the cursor, the highest id that was delivered or skipped. Ids are given in the order of commits, so
+what follows the cursor without a gap is next. Anything else waits for its notice, for notices come
+in the order of commits too, or it is read from the database; what others have committed is skipped
 while nobody here watches.
 """
 
@@ -111,7 +111,7 @@ class PostgresBus:
 
     @property
     def cursor(self) -> int:
-        """The highest id that was delivered; 0 before `attach`."""
+        """The highest id that was delivered or skipped; 0 before `attach`."""
         return self._cursor
 
     def attach(self, newest: int, reached: int) -> None:
@@ -210,7 +210,8 @@ class PostgresBus:
             if self._behind:
                 self._behind = False
                 while await self._read(READ_AT_ONCE) == READ_AT_ONCE:
-                    pass
+                    if self._notices and self._skipping is not None:
+                        break
                 self._delivered_at = monotonic()
                 continue
             if self._release(self._cursor + 1):
@@ -225,12 +226,22 @@ class PostgresBus:
                     late = monotonic() - notice.heard_at
                     if late < OWN_BATCH_TIMEOUT:
                         return OWN_BATCH_TIMEOUT - late
-                if self._audience is not None and not self._audience.watched:
-                    self._skip(self._audience, notice.last)
+                if (audience := self._skipping) is not None:
+                    self._cursor = notice.last
+                    self._delivered_at = monotonic()
+                    audience.skip(notice.last)
                 elif await self._read(min(READ_AT_ONCE, notice.last - self._cursor)):
                     continue
-            self._notices.popleft()
+            # While it was read all notices may have been forgotten.
+            if self._notices and self._notices[0] is notice:
+                self._notices.popleft()
         return POLL_INTERVAL
+
+    @property
+    def _skipping(self) -> Audience | None:
+        """Who is to be told what is skipped; None while it has to be delivered."""
+        audience = self._audience
+        return None if audience is None or audience.watched else audience
 
     def _release(self, first: int) -> bool:
         """Deliver the own batch that begins with this id, if it waits."""
@@ -256,11 +267,6 @@ class PostgresBus:
         if new:
             self._hand_out(CommittedBatch(new, WireForms(new, self._encode)))
         return len(found)
-
-    def _skip(self, audience: Audience, last: int) -> None:
-        self._cursor = last
-        self._delivered_at = monotonic()
-        audience.skip(last)
 
     def _hand_out(self, batch: CommittedBatch) -> None:
         self._cursor = _ids(batch)[1]

@@ -2,20 +2,20 @@
 
 The cost of a commit is shared by everything that waited for the one before it, and nobody waits
 longer than two commits. So there is neither a timer nor a batch size to tune: the busier the
-server, the larger its batches. Large requests have batches of their own, in turn with the small
-ones: a device that tells what it measures now hardly waits for what others catch up with.
+server, the larger its batches. While commits are quick, large requests have batches of their own,
+in turn with the small ones, so that a device which tells what it measures now hardly waits for what
+others catch up with; then it may be three commits, which take no longer than two slow ones.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Sequence
+from time import monotonic
 from typing import Final, NamedTuple
 from uuid import UUID, uuid4
 
-import msgspec
-
 from sensorflow.errors import Reason, Refusal, StorageUnavailable
 from sensorflow.ingest.committer import Committer, MakeAnswers, as_they_are
+from sensorflow.ingest.queues import Batch, Entry, Queues
 from sensorflow.ingest.receipts import (
     RETRY_AFTER_STORAGE,
     Answer,
@@ -33,23 +33,20 @@ MAX_QUEUED: Final = 20_000
 MAX_BATCH: Final = 4_096
 """Readings in one commit: about 20 ms on SQLite, so that nobody's wait grows beyond that."""
 
-LARGE: Final = 64
-"""Readings from which on a request is large: more than a device has to say of this moment."""
-
 RETRY_AFTER_QUEUE_FULL: Final = 1
 
 LONG_ANNOUNCEMENT: Final = 0.001
 """Seconds: from some hundred subscribers on."""
 
+LONGEST_BESIDE: Final = 0.02
+"""Seconds of an announcement that the next commit, whose time is limited, may have beside it."""
 
-class _Entry(msgspec.Struct, gc=False):
-    readings: Sequence[Reading]
-    answer: asyncio.Future[list[Answer]]
+SLOW_COMMIT: Final = 0.5
+"""Seconds from which on there are no turns: a reading is to be answered within 3 s."""
 
 
 class _Committed(NamedTuple):
-    entries: Sequence[_Entry]
-    readings: Sequence[Reading]
+    batch: Batch
     answers: MakeAnswers
 
 
@@ -71,10 +68,9 @@ class Writer:
         self._shelter = shelter
         self._max_queued = max_queued
         self._max_batch = max_batch
-        self._small: deque[_Entry] = deque()
-        self._large: deque[_Entry] = deque()
-        self._queued = 0
-        self._turn_of_large = False
+        self._queues = Queues()
+        self._commit_took = 0.0
+        """Seconds, of the last one."""
         self._wake = asyncio.Event()
         self._closing = False
         self._unsettled: _Committed | None = None
@@ -83,7 +79,7 @@ class Writer:
         """Why that could not be settled, or announced."""
         # Asking for the running loop costs a system call each time on Python 3.11.
         self._loop: asyncio.AbstractEventLoop | None = None
-        metrics.queued.set_function(lambda: self._queued)
+        metrics.queued.set_function(lambda: self._queues.readings)
 
     def submit(self, readings: Sequence[Reading]) -> asyncio.Future[list[Answer]]:
         """Queue one request's readings. The future resolves, in their order, once they are durable.
@@ -98,7 +94,7 @@ class Writer:
                 RETRY_AFTER_STORAGE,
                 readings,
             )
-        if self._queued + len(readings) > self._max_queued:
+        if self._queues.readings + len(readings) > self._max_queued:
             raise self._refusal(
                 Reason.QUEUE_FULL,
                 "More readings arrive than can be stored; send this one again in a moment.",
@@ -106,8 +102,7 @@ class Writer:
                 readings,
             )
         answer: asyncio.Future[list[Answer]] = asyncio.Future(loop=self._loop)
-        (self._small if len(readings) < LARGE else self._large).append(_Entry(readings, answer))
-        self._queued += len(readings)
+        self._queues.add(Entry(readings, answer))
         self._wake.set()
         return answer
 
@@ -121,7 +116,7 @@ class Writer:
             while True:
                 if self._failure is not None:
                     raise self._failure
-                if self._waiting:
+                if self._queues:
                     await self._commit_next()
                 elif self._closing:
                     return
@@ -133,7 +128,7 @@ class Writer:
                     await self._shelter.drain_one()
         except BaseException:
             self._closing = True
-            self._fail([*self._small, *self._large])
+            self._fail(self._queues.all())
             raise
 
     def wake(self) -> None:
@@ -145,21 +140,22 @@ class Writer:
         self._closing = True
         self._wake.set()
 
-    @property
-    def _waiting(self) -> bool:
-        return bool(self._small or self._large)
-
     async def _commit_next(self) -> None:
-        entries, readings = self._take()
+        draining = self._shelter is not None and self._shelter.can_drain
+        turns = not draining and self._commit_took <= SLOW_COMMIT
+        batch = self._queues.take(self._max_batch, turns=turns)
+        started = monotonic()
         try:
-            committed = _Committed(entries, readings, await self._commit(readings))
+            committed = _Committed(batch, await self._commit(batch.readings))
+            self._commit_took = monotonic() - started
             self._settle_unsettled()
             # Milliseconds of work, which can be done while the database stores the next batch.
-            beside = self._waiting and len(readings) >= LARGE
+            quick = self._committer.announcing_took <= LONGEST_BESIDE
+            beside = batch.large and bool(self._queues) and quick
             if not beside:
                 self._settle(committed)
         except BaseException:
-            self._fail(entries)
+            self._fail(batch.entries)
             raise
         if beside:
             self._unsettled = committed
@@ -173,7 +169,7 @@ class Writer:
             try:
                 self._settle(committed)
             except BaseException as error:
-                self._fail(committed.entries)
+                self._fail(committed.batch.entries)
                 self._end_with(error)
             # Later: the database has answered meanwhile, and waits for the next statement.
             asyncio.get_running_loop().call_soon(self._announce_beside)
@@ -191,9 +187,9 @@ class Writer:
     def _settle(self, committed: _Committed) -> None:
         """Give each request its answers."""
         answers = committed.answers()
-        self._count(committed.readings, answers)
+        self._count(committed.batch.readings, answers)
         taken = 0
-        for entry in committed.entries:
+        for entry in committed.batch.entries:
             size = len(entry.readings)
             if not entry.answer.done():
                 entry.answer.set_result(answers[taken : taken + size])
@@ -216,7 +212,7 @@ class Writer:
             await asyncio.sleep(0)
             await asyncio.sleep(0)
 
-    def _fail(self, entries: Sequence[_Entry]) -> None:
+    def _fail(self, entries: Sequence[Entry]) -> None:
         """Leave nobody waiting when `run` dies of something unforeseen."""
         refusal = Refusal(
             Reason.INTERNAL_ERROR, "The server failed while it stored the reading; send it again."
@@ -224,19 +220,6 @@ class Writer:
         for entry in entries:
             if not entry.answer.done():
                 entry.answer.set_result([refusal] * len(entry.readings))
-
-    def _take(self) -> tuple[list[_Entry], list[Reading]]:
-        """The next batch: of the large requests if it is their turn, or nothing else waits."""
-        waiting = self._large if self._turn_of_large or not self._small else self._small
-        self._turn_of_large = waiting is self._small and bool(self._large)
-        entries = [waiting.popleft()]
-        readings = list(entries[0].readings)
-        while waiting and len(readings) + len(waiting[0].readings) <= self._max_batch:
-            entry = waiting.popleft()
-            entries.append(entry)
-            readings += entry.readings
-        self._queued -= len(readings)
-        return entries, readings
 
     async def _commit(self, readings: Sequence[Reading]) -> MakeAnswers:
         """Make the readings durable, in the database or in the spool."""

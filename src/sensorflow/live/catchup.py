@@ -43,6 +43,8 @@ class CatchUp:
         self._metrics = metrics
         self._stall_timeout = stall_timeout
         self._tasks: dict[Subscriber, asyncio.Task[None]] = {}
+        self._unplaced: set[Subscriber] = set()
+        """Those who have no place in the stream yet."""
         hub.on_behind(self._follow)
         metrics.subscribers.set_function(lambda: len(hub.subscribers))
         metrics.catching_up.set_function(lambda: len(self._tasks))
@@ -72,11 +74,14 @@ class CatchUp:
 
     def position(self, subscriber: Subscriber) -> int | None:
         """The cursor up to which it has been given the stream; None where that is not known."""
+        if subscriber in self._unplaced:
+            return None
         return subscriber.cursor if subscriber in self._tasks else self._hub.cursor
 
     def end(self, subscriber: Subscriber) -> None:
         """Give it nothing more."""
         self._hub.go(subscriber)
+        self._unplaced.discard(subscriber)
         task = self._tasks.pop(subscriber, None)
         if task is not None:
             task.cancel()
@@ -100,7 +105,9 @@ class CatchUp:
     async def _greet(self, subscriber: Subscriber) -> None:
         """What `begin` does at once where it can: with the newest of the sensors asked for."""
         while self._hub.cursor is None:
+            self._unplaced.add(subscriber)
             await self._hub.moved()
+        self._unplaced.discard(subscriber)
         subscriber.cursor = cursor = self._hub.cursor
         newest = self._hub.newest
         if subscriber.sensors is not None:
@@ -108,6 +115,8 @@ class CatchUp:
         if newest is None:
             with suppress(StorageUnavailable):  # a greeting is no promise; what comes now is
                 newest = await self._pages.newest(subscriber.sensors, cursor)
+            if newest is not None and subscriber.sensors is None and self._hub.cursor == cursor:
+                self._hub.found(newest)
         if newest is not None:
             subscriber.tell(newest)
         await self._catch_up(subscriber)
@@ -122,8 +131,10 @@ class CatchUp:
                     subscriber.end(CLOSE_POLICY, CURSOR_AHEAD)
                     return
                 if self._hub.cursor == reached:
+                    # Not `wait_for`, which forgets that it was cancelled when both come at once.
                     with suppress(TimeoutError):
-                        await asyncio.wait_for(self._hub.moved(), RETRY_PAUSE)
+                        async with asyncio.timeout(RETRY_PAUSE):
+                            await self._hub.moved()
             elif cursor == reached:
                 self._hub.join(subscriber)
                 return

@@ -32,7 +32,7 @@ class Hub:
         self._filtered: dict[frozenset[str], set[Subscriber]] = {}
         self._by_sensor: dict[str, set[frozenset[str]]] = {}
         self.cursor: int | None = None
-        """The highest id that was handed out; None until the stream's place is known."""
+        """The highest id that was handed out or skipped; None until that is known."""
         self._newest: Frames | None = None
         self.skipped = False
         """Whether the newest reading was skipped, so that the storage alone has it."""
@@ -60,6 +60,11 @@ class Hub:
     def newest(self) -> Frames | None:
         """What greets a subscriber."""
         return self._newest.last() if self._newest is not None else None
+
+    def found(self, newest: Frames) -> None:
+        """Take it that this is the newest reading up to `cursor`, which was skipped."""
+        self._newest = newest
+        self.skipped = False
 
     @property
     def watched(self) -> bool:
