@@ -180,8 +180,25 @@ async def test_what_was_missed_is_read_no_further_than_the_next_notice_while_nob
         bench.stream.on_read = commit_more
         bench.stream.cut.set()
         await eventually(lambda: bench.bus.cursor == 102)
-        assert room.skipped == [102]
+        assert room.skipped == [100, 102]
         assert bench.delivered == [1, 2]
+
+
+async def test_who_comes_behind_what_was_missed_is_not_told_of_it_by_an_own_batch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(postgres, "READ_AT_ONCE", 2)
+    room = Room()
+    async with Bench(room).running() as bench:
+        bench.stream.commit(1, 100)
+        bench.stream.on_read = lambda: bench.stream.notify("me", 101, 102)
+        bench.stream.cut.set()
+        await eventually(lambda: bench.bus.cursor == 100)
+        room.watched = True
+        bench.bus.committed(bench.stream.commit(101, 102))
+        await eventually(lambda: bench.bus.cursor == 102)
+        assert room.skipped == [100]
+        assert bench.batches == [[1, 2], [101, 102]]
 
 
 async def test_a_notice_that_is_forgotten_while_it_is_read_for_ends_nothing() -> None:

@@ -210,7 +210,9 @@ class PostgresBus:
             if self._behind:
                 self._behind = False
                 while await self._read(READ_AT_ONCE) == READ_AT_ONCE:
-                    if self._notices and self._skipping is not None:
+                    if self._notices and (audience := self._skipping) is not None:
+                        # Nobody tells of what was committed before the first of them.
+                        self._skip(audience, self._notices[0].first - 1)
                         break
                 self._delivered_at = monotonic()
                 continue
@@ -227,9 +229,7 @@ class PostgresBus:
                     if late < OWN_BATCH_TIMEOUT:
                         return OWN_BATCH_TIMEOUT - late
                 if (audience := self._skipping) is not None:
-                    self._cursor = notice.last
-                    self._delivered_at = monotonic()
-                    audience.skip(notice.last)
+                    self._skip(audience, notice.last)
                 elif await self._read(min(READ_AT_ONCE, notice.last - self._cursor)):
                     continue
             # While it was read all notices may have been forgotten.
@@ -242,6 +242,12 @@ class PostgresBus:
         """Who is to be told what is skipped; None while it has to be delivered."""
         audience = self._audience
         return None if audience is None or audience.watched else audience
+
+    def _skip(self, audience: Audience, last: int) -> None:
+        if last > self._cursor:
+            self._cursor = last
+            self._delivered_at = monotonic()
+            audience.skip(last)
 
     def _release(self, first: int) -> bool:
         """Deliver the own batch that begins with this id, if it waits."""
