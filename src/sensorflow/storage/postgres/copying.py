@@ -97,11 +97,10 @@ def rows_alike(readings: Sequence[Reading], sensors: Sequence[int], first: int) 
         doubles = [[values[name] for values in measured] for name in KNOWN_MEASUREMENTS]
     except KeyError:
         return None
-    times = [r.recorded_at - _EPOCH for r in readings]
     integers = (
         range(first, first + number),
         sensors,
-        [(t.days * 86_400 + t.seconds) * 1_000_000 + t.microseconds for t in times],
+        [_microseconds(r.recorded_at) for r in readings],
     )
     address = client_ip.encode()
     head = (10, 8, 0, 8, 0, 8, 0, 2, clock, 8, _microseconds(received_at))
