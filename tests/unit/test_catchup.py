@@ -320,8 +320,8 @@ async def test_who_waits_for_the_stream_to_have_a_place_has_none() -> None:
     subscriber = stream.subscriber(pipe)
     stream.catch_up.begin(subscriber, None)
     for _ in range(3):
-        await asyncio.sleep(0)
         assert stream.catch_up.position(subscriber) is None
+        await asyncio.sleep(0)
     stream.start()
     assert stream.catch_up.position(subscriber) is None
     await eventually(lambda: stream.all_live)

@@ -66,6 +66,7 @@ class CatchUp:
             subscriber.cursor = since
             self._follow(subscriber)
         elif self._hub.cursor is None or self._hub.skipped or subscriber.sensors is not None:
+            self._unplaced.add(subscriber)
             self._run(subscriber, self._greet(subscriber))
         else:
             if self._hub.newest is not None:
@@ -105,7 +106,6 @@ class CatchUp:
     async def _greet(self, subscriber: Subscriber) -> None:
         """What `begin` does at once where it can: with the newest of the sensors asked for."""
         while self._hub.cursor is None:
-            self._unplaced.add(subscriber)
             await self._hub.moved()
         self._unplaced.discard(subscriber)
         subscriber.cursor = cursor = self._hub.cursor
