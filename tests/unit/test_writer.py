@@ -241,11 +241,11 @@ async def test_the_next_batch_is_begun_before_a_large_one_is_answered() -> None:
         bench.storage.hold()
         first, second = (bench.send(*[name] * LARGE) for name in "ab")
         begun: list[int] = []
-        first.add_done_callback(lambda _: begun.append(len(bench.storage.batches)))
+        bench.bus.on_batch = lambda: begun.append(len(bench.storage.batches))
         await eventually(lambda: len(bench.storage.batches) == 1)
         bench.storage.release()
         assert status(await first) == status(await second) == [Status.STORED] * LARGE
-        assert begun == [2]
+        assert begun == [2, 2]
         assert [batch.readings[0].sensor_id for batch in bench.bus.batches] == ["a", "b"]
 
 
