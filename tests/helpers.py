@@ -2,10 +2,12 @@
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
+from sensorflow.columns import ReadingColumns, Sender
 from sensorflow.readings import Clock, Reading
+from sensorflow.times import microseconds
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
@@ -28,6 +30,20 @@ def server_reading(sensor_id: str = "kitchen", **measurements: float) -> Reading
     """A reading from a device without a clock."""
     return Reading(
         sensor_id, measurements or {"temperature": 21.5}, NOON, Clock.SERVER, NOON, "192.0.2.7"
+    )
+
+
+def as_columns(readings: Sequence[Reading]) -> ReadingColumns:
+    """Readings that have the same clock and measurements, as if one came in each request."""
+    return ReadingColumns(
+        readings[0].clock,
+        [reading.sensor_id for reading in readings],
+        [microseconds(reading.recorded_at) for reading in readings],
+        {
+            name: [reading.measurements[name] for reading in readings]
+            for name in readings[0].measurements
+        },
+        [Sender(1, reading.received_at, reading.client_ip) for reading in readings],
     )
 
 

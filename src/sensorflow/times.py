@@ -1,6 +1,7 @@
 """Moments as people and devices write them: RFC 3339, or Unix time told apart by magnitude."""
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -19,6 +20,17 @@ _EXACT: Final = 2**32 * 10**6
 
 MILLISECONDS: Final = range(_BOUNDS[0], _EXACT // 1_000)
 """Whole counts that `datetime.fromtimestamp` takes exactly, divided by 1e3; for who has many."""
+
+
+def microseconds(moment: datetime) -> int:
+    """Whole microseconds since 1970."""
+    since = moment - EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+
+
+def moment(count: int) -> datetime:
+    """What `microseconds` was made of, in UTC."""
+    return EPOCH + timedelta(0, 0, count)
 
 
 class NotATime(ValueError):
@@ -45,11 +57,7 @@ def from_text(text: str) -> datetime:
 
 def from_count(count: float) -> datetime:
     """The moment of a Unix time in s, ms, µs or ns, in whole microseconds. Raises `NotATime`."""
-    if not 0 <= count < _BOUNDS[-1]:
-        raise NotATime
-    unit = 0
-    while count >= _BOUNDS[unit]:
-        unit += 1
+    unit = _unit(count)
     # Whole microseconds first: a float has no room for the nanoseconds of today.
     if type(count) is int:
         microseconds = count // 1_000 if unit == 3 else count * (1_000_000 // _PER_SECOND[unit])
@@ -61,3 +69,27 @@ def from_count(count: float) -> datetime:
         return EPOCH + timedelta(0, 0, microseconds)
     except OverflowError:
         raise NotATime from None
+
+
+def from_counts(counts: Sequence[int]) -> list[int] | None:
+    """The microseconds of what `from_count` makes of each; None where their units differ.
+
+    Raises `NotATime`.
+    """
+    unit = _unit(min(counts))
+    if unit != _unit(max(counts)):
+        return None
+    if unit == 3:
+        return [count // 1_000 for count in counts]
+    factor = 1_000_000 // _PER_SECOND[unit]
+    return [count * factor for count in counts]
+
+
+def _unit(count: float) -> int:
+    """The place in `_PER_SECOND` of the unit that a count of this magnitude is of."""
+    if not 0 <= count < _BOUNDS[-1]:
+        raise NotATime
+    unit = 0
+    while count >= _BOUNDS[unit]:
+        unit += 1
+    return unit

@@ -27,9 +27,12 @@ from hypothesis.stateful import (
 
 from sensorflow.app import Application, create_app
 from sensorflow.history import follower, ledger
+from sensorflow.ingest import queues
 from sensorflow.readings import Clock
 from sensorflow.settings import Settings
 from sensorflow.storage.engine import open_storage
+from sensorflow.storage.postgres import session
+from sensorflow.web import readings as web_readings
 from tests.contract_model import Contract, Sent, Values, merged
 from tests.helpers import NOON
 from tests.postgres import shared
@@ -59,8 +62,21 @@ one_value = st.dictionaries(names, numbers, min_size=1, max_size=1)
 
 
 @st.composite
-def readings(draw: st.DrawFn, measured: st.SearchStrategy[Values] = values) -> Sent:
-    at = draw(times)
+def alike(draw: st.DrawFn) -> list[Sent]:
+    """What becomes columns, unless any of it is refused."""
+    names = draw(st.sets(st.sampled_from(("temperature", "humidity", "pressure")), min_size=1))
+    measured = st.fixed_dictionaries(dict.fromkeys(sorted(names), numbers))
+    one = readings(measured, draw(st.sampled_from((times, st.none()))))
+    return draw(st.lists(one, min_size=1, max_size=12))
+
+
+@st.composite
+def readings(
+    draw: st.DrawFn,
+    measured: st.SearchStrategy[Values] = values,
+    at_times: st.SearchStrategy[datetime | None] = times,
+) -> Sent:
+    at = draw(at_times)
     refused = "clock_not_set" if at == TOO_EARLY else None
     return Sent(draw(st.sampled_from("abc")), draw(measured), at, refused)
 
@@ -224,7 +240,7 @@ class Sequences(RuleBasedStateMachine):
         self.do(send)
 
     @rule(
-        sent=st.lists(readings(), min_size=1, max_size=12),
+        sent=st.lists(readings(), min_size=1, max_size=12) | alike(),
         lines=st.booleans(),
         packed=st.booleans(),
         broken=st.integers(0, 1),
@@ -390,6 +406,14 @@ def run(backend: str, examples: int, steps: int) -> None:
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(follower, "POLL_INTERVAL", 0.005)
     monkeypatch.setattr(ledger, "INTERVAL", 0.005)
+
+
+@pytest.fixture(autouse=True)
+def few_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a few readings go the ways of a large request."""
+    monkeypatch.setattr(web_readings, "ENOUGH", 2)
+    monkeypatch.setattr(session, "COPY_FROM", 4)
+    monkeypatch.setattr(queues, "LARGE", 3)
 
 
 @pytest.mark.parametrize(

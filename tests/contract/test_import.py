@@ -303,7 +303,7 @@ def test_a_commit_whose_answer_got_lost_is_not_stored_twice(
 
     async def losing(
         self: PostgresStorage, readings: Sequence[Reading], token: UUID | None = None
-    ) -> list[Outcome]:
+    ) -> Sequence[Outcome]:
         outcomes = await append(self, readings, token)
         if not lost:
             lost.append(token)
@@ -327,7 +327,7 @@ def test_what_the_database_refuses_is_told_and_the_rest_stored(
 
     async def refusing(
         self: PostgresStorage, readings: Sequence[Reading], token: UUID | None = None
-    ) -> list[Outcome]:
+    ) -> Sequence[Outcome]:
         if any(reading.sensor_id == "bad" for reading in readings):
             raise BatchRefused("not this one")
         return await append(self, readings, token)

@@ -17,7 +17,7 @@ from sensorflow.storage.base import Storage
 from sensorflow.storage.engine import open_storage
 from sensorflow.storage.postgres.storage import PostgresStorage
 from sensorflow.storage.sqlite import SqliteStorage
-from tests.helpers import NOON, device_reading, server_reading
+from tests.helpers import NOON, as_columns, device_reading, server_reading
 
 pytestmark = pytest.mark.usefixtures("unhurried")
 
@@ -40,8 +40,9 @@ async def run(storage: Storage, sql: str) -> tuple[Any, ...]:
 async def test_append_gives_ascending_ids_in_the_order_given(storage: Storage) -> None:
     first = await storage.append([server_reading("b"), server_reading("a")])
     second = await storage.append([server_reading("b")])
-    assert [type(outcome) for outcome in first + second] == [Stored] * 3
-    ids = [outcome.reading.id or 0 for outcome in first + second if isinstance(outcome, Stored)]
+    outcomes = [*first, *second]
+    assert [type(outcome) for outcome in outcomes] == [Stored] * 3
+    ids = [outcome.reading.id or 0 for outcome in outcomes if isinstance(outcome, Stored)]
     assert ids == sorted(set(ids))
     assert [(r.id, r.sensor_id) for r in await everything(storage)] == list(
         zip(ids, ["b", "a", "b"], strict=True)
@@ -156,9 +157,47 @@ async def test_an_older_reading_is_new_unless_its_own_time_is_taken(storage: Sto
     assert [type(outcome) for outcome in outcomes] == [Stored, Duplicate]
 
 
+@pytest.mark.parametrize("count", [3, 600])
+async def test_columns_are_stored_and_judged_like_their_readings(
+    storage: Storage, count: int
+) -> None:
+    sent = [
+        device_reading(f"s{n % 7}", n % 97 * 60 + n / 1000, humidity=n / 3, pressure=-0.0)
+        for n in range(count)
+    ]
+    first = await storage.append(as_columns(sent))
+    assert [type(outcome) for outcome in first] == [Stored] * count
+    stored = await everything(storage)
+    assert [outcome.reading for outcome in first] == stored
+    for reading, row in zip(sent, stored, strict=True):
+        reading.id = row.id
+    assert stored == sent
+    # Once more, the last of them with another value, and one that is new.
+    again = [*sent[:-1], device_reading("s1", 1e6, humidity=0.0, pressure=0.0)]
+    conflicting = sent[-1].measurements | {"pressure": 7.0}
+    again.append(device_reading(sent[-1].sensor_id, 0, **conflicting))
+    again[-1].recorded_at = sent[-1].recorded_at
+    second = await storage.append(as_columns(again))
+    assert [type(outcome) for outcome in second] == [Duplicate] * (count - 1) + [Stored, Conflict]
+    assert len(await everything(storage)) == count + 1
+
+
+async def test_columns_that_say_the_same_twice_are_stored_once(storage: Storage) -> None:
+    outcomes = await storage.append(as_columns([device_reading()] * 600))
+    assert [type(outcome) for outcome in outcomes] == [Stored] + [Duplicate] * 599
+    by_server = as_columns([server_reading("a"), server_reading("b")] * 300)
+    assert {type(outcome) for outcome in await storage.append(by_server)} == {Stored}
+    assert [(r.id, r.sensor_id) for r in await everything(storage)] == [
+        (1, "kitchen"),
+        *((n, "ba"[n % 2 == 0]) for n in range(2, 602)),
+    ]
+
+
 async def test_the_servers_clock_takes_no_part_in_duplicates(storage: Storage) -> None:
-    outcomes = await storage.append([server_reading(), server_reading(), device_reading()])
-    outcomes += await storage.append([server_reading(), device_reading()])
+    outcomes = [
+        *await storage.append([server_reading(), server_reading(), device_reading()]),
+        *await storage.append([server_reading(), device_reading()]),
+    ]
     assert [type(outcome) for outcome in outcomes] == [Stored, Stored, Stored, Stored, Duplicate]
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,53 @@ def test_the_longest_receipt_fits_and_what_was_said_before_is_told_apart(
     statuses = [answer.split(b" ")[1] for answer in answers]
     assert statuses == [b"201", b"200", b"409", b"201", b"422"]
     assert backend.rows("SELECT count(*) FROM readings") == [(1 + 2,)]
+
+
+@pytest.mark.parametrize("form", ["json", "ndjson"])
+async def test_a_large_request_of_readings_that_are_alike_is_on_every_screen(
+    backend: Backend, form: str
+) -> None:
+    sent = [
+        {
+            "sensor_id": f"s{n % 3}",
+            "recorded_at": 1_769_860_800_000 + n * 7,
+            "temperature": n / 10,
+            "pressure": 1000.0 - n,
+        }
+        for n in range(2_300)
+    ]
+    lines = [json.dumps(one) for one in sent]
+    body = ("\n".join(lines) if form == "ndjson" else f"[{','.join(lines)}]").encode()
+    kind = "application/x-ndjson" if form == "ndjson" else "application/json"
+    headers = {
+        "X-API-Key": INGEST_KEY,
+        "Content-Type": kind,
+        "Content-Length": str(len(body)),
+    }
+    port = backend.server.port
+    url = f"ws://127.0.0.1:{port}/ws/sensor_updates?api-key={READ_KEY}"
+    async with (
+        asyncio.timeout(60),
+        websockets.connect(f"{url}&since=0") as everything,
+        websockets.connect(f"{url}&since=0&sensor_id=s1") as filtered,
+    ):
+        answer = await asyncio.to_thread(http, port, "POST /api/readings", body, headers)
+        frames = [json.loads(await everything.recv()) for _ in sent]
+        some = [json.loads(await filtered.recv()) for _ in sent[1::3]]
+    async with asyncio.timeout(60), websockets.connect(f"{url}&since=0") as late:
+        assert [json.loads(await late.recv()) for _ in sent] == frames
+    assert answer.startswith(b"HTTP/1.1 201 ")
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["stored"] == len(sent)
+    for frame, one in zip(frames, sent, strict=True):
+        told = datetime.fromisoformat(frame["recorded_at"]).timestamp()
+        assert {**frame, "recorded_at": round(told * 1_000)} == {**frame, **one}
+        assert "humidity" not in frame
+    assert [frame["id"] for frame in frames] == list(range(1, len(sent) + 1))
+    assert some == frames[1::3]
+    again = await asyncio.to_thread(http, port, "POST /api/readings", body, headers)
+    assert again.startswith(b"HTTP/1.1 200 ")
+    assert json.loads(again.partition(b"\r\n\r\n")[2])["duplicate"] == len(sent)
+    assert backend.rows("SELECT count(*) FROM readings") == [(len(sent),)]
 
 
 async def test_while_the_database_is_away_the_pico_w_gets_its_answer_and_is_seen(

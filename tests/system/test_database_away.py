@@ -63,14 +63,16 @@ def reading(serial: int, temperature: float = 20.0) -> bytes:
     return json.dumps({**body, "serial": serial}).encode()
 
 
-def answer_to(server: Server, body: bytes) -> tuple[bytes, bytes]:
-    """Head and body of the response to one reading."""
+def answer_to(
+    server: Server, body: bytes, route: str = "/api/temperature_reading"
+) -> tuple[bytes, bytes]:
+    """Head and body of the response to what is posted."""
     headers = {
         "X-API-Key": INGEST_KEY,
         "Content-Type": "application/json",
         "Content-Length": str(len(body)),
     }
-    answer = http(server.port, "POST /api/temperature_reading", body, headers)
+    answer = http(server.port, f"POST {route}", body, headers)
     head, _, content = answer.partition(b"\r\n\r\n")
     return head, content
 
@@ -363,6 +365,24 @@ def test_one_bad_row_fails_alone(tmp_path: Path) -> None:
         check(postgres, load.sent)
         assert set(load.sent.counts()) == {STORED}
         assert metric(server, 'sensorflow_refusals_total{reason="storage_refused"}') == 20
+
+
+def test_one_bad_row_of_a_thousand_fails_alone(tmp_path: Path) -> None:
+    with running(tmp_path) as (postgres, server):
+        postgres.execute("ALTER TABLE readings ADD CHECK (temperature < 1000)")
+        readings = [
+            {"sensor_id": "s", "recorded_at": 1_769_860_800 + n, "temperature": n % 999.5}
+            for n in range(1_000)
+        ]
+        readings[700]["temperature"] = 2_000
+        head, body = answer_to(server, json.dumps(readings).encode(), "/api/readings")
+        told = json.loads(body)
+        assert head.startswith(b"HTTP/1.1 201 ")
+        assert (told["stored"], told["refused"]) == (999, 1)
+        assert [(one["index"], one["reason"]) for one in told["readings"]] == [
+            (700, "storage_refused")
+        ]
+        assert postgres.execute("SELECT count(*), max(temperature) FROM readings") == [(999, 999.0)]
 
 
 def test_a_bad_row_that_was_spooled_is_set_aside(tmp_path: Path) -> None:

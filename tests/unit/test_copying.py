@@ -1,54 +1,89 @@
-"""The data of a COPY: made for many rows at once it is what it is row by row."""
+"""What goes to PostgreSQL of columns is what goes there of their readings."""
 
+import asyncio
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sensorflow.columns import ReadingColumns, Sender
 from sensorflow.readings import KNOWN_MEASUREMENTS, Clock, Reading
-from sensorflow.storage.postgres.copying import rows_alike, rows_one_by_one
+from sensorflow.storage.postgres.copying import copy_columns, copy_data
+from sensorflow.storage.postgres.rows import Batch
+from sensorflow.times import microseconds
+from tests.helpers import NOON, as_columns
 
-RECEIVED = datetime(2026, 1, 31, 12, 0, 0, 123456, tzinfo=UTC)
+NINETEEN_NINETY = datetime(1990, 1, 1, tzinfo=UTC)
 VALUES = st.floats(allow_nan=False, allow_infinity=False)
-TIMES = st.integers(0, 10**16).map(lambda n: datetime(1990, 1, 1, tzinfo=UTC) + timedelta(0, 0, n))
-KNOWN = st.fixed_dictionaries(dict.fromkeys(KNOWN_MEASUREMENTS, VALUES))
-ANY = st.dictionaries(st.sampled_from((*KNOWN_MEASUREMENTS, "flow")), VALUES, min_size=1)
+MOMENTS = st.integers(0, 10**16).map(lambda n: NINETEEN_NINETY + timedelta(0, 0, n))
+FEW_MOMENTS = st.integers(0, 3).map(lambda n: NOON + timedelta(seconds=n))
 ADDRESSES = ("192.0.2.7", "2001:db8::1", None)
 
 
-def reading(
-    measurements: dict[str, float],
-    recorded_at: datetime,
-    clock: Clock = Clock.DEVICE,
-    client_ip: str | None = ADDRESSES[0],
-    received_at: datetime = RECEIVED,
-) -> Reading:
-    return Reading("cellar", measurements, recorded_at, clock, received_at, client_ip)
+@st.composite
+def alike(draw: st.DrawFn) -> list[Reading]:
+    names = draw(st.sets(st.sampled_from(KNOWN_MEASUREMENTS), min_size=1))
+    measurements = st.fixed_dictionaries(
+        {name: VALUES for name in KNOWN_MEASUREMENTS if name in names}
+    )
+    clock = draw(st.sampled_from(Clock))
+    times = draw(st.sampled_from((MOMENTS, FEW_MOMENTS)))
+    return draw(
+        st.lists(
+            st.builds(
+                Reading,
+                st.sampled_from("abc"),
+                measurements,
+                times,
+                st.just(clock),
+                FEW_MOMENTS,
+                st.sampled_from(ADDRESSES),
+            ),
+            min_size=1,
+            max_size=8,
+        )
+    )
 
 
-@given(st.lists(st.builds(reading, KNOWN, TIMES), min_size=1), st.integers(1, 2**62), st.data())
-def test_rows_that_are_alike_are_what_they_are_one_by_one(
+def whole(pieces: AsyncIterator[bytes]) -> bytes:
+    async def joined() -> bytes:
+        return b"".join([piece async for piece in pieces])
+
+    return asyncio.run(joined())
+
+
+@given(alike(), st.integers(1, 2**62), st.data())
+def test_columns_are_copied_as_their_readings_are(
     readings: list[Reading], first: int, data: st.DataObject
 ) -> None:
     numbers = st.integers(1, 2**62)
     sensors = data.draw(st.lists(numbers, min_size=len(readings), max_size=len(readings)))
-    assert rows_alike(readings, sensors, first) == rows_one_by_one(readings, sensors, first)
-
-
-@given(
-    st.lists(
-        st.builds(
-            reading,
-            KNOWN | ANY,
-            TIMES,
-            st.sampled_from(Clock),
-            st.sampled_from(ADDRESSES),
-            st.sampled_from((RECEIVED, RECEIVED + timedelta(seconds=1))),
-        ),
-        min_size=1,
+    columns = as_columns(readings)
+    assert whole(copy_columns(columns, sensors, first)) == whole(
+        copy_data(readings, sensors, first)
     )
-)
-def test_rows_that_differ_are_never_taken_for_alike(readings: list[Reading]) -> None:
-    sensors = list(range(len(readings)))
-    made = rows_alike(readings, sensors, 1)
-    assert made is None or made == rows_one_by_one(readings, sensors, 1)
+
+
+def test_more_than_a_piece_of_one_request_is_copied_whole() -> None:
+    readings = [
+        Reading(f"s{n}", {"humidity": float(n)}, NOON, Clock.DEVICE, NOON, None) for n in range(601)
+    ]
+    columns = ReadingColumns(
+        Clock.DEVICE,
+        [reading.sensor_id for reading in readings],
+        [microseconds(NOON)] * 601,
+        {"humidity": [reading.measurements["humidity"] for reading in readings]},
+        [Sender(300, NOON, None), Sender(301, NOON, None)],
+    )
+    sensors = list(range(601))
+    assert whole(copy_columns(columns, sensors, 7)) == whole(copy_data(readings, sensors, 7))
+
+
+@given(alike())
+def test_a_batch_of_columns_says_what_one_of_their_readings_says(readings: list[Reading]) -> None:
+    one, other = Batch(as_columns(readings)), Batch(readings)
+    for name in ("size", "names", "first_seen", "oldest", "newest", "repeats"):
+        assert getattr(one, name) == getattr(other, name), name
+    assert one.arrays() == other.arrays()
+    assert list(one.names) == list(other.names)

@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 
 from sensorflow.errors import Refusal
 from sensorflow.ingest import formats
-from sensorflow.ingest.plain import plain_array, plain_reading, readings_of
+from sensorflow.ingest.plain import (
+    columns_of,
+    plain_array,
+    plain_lines,
+    plain_reading,
+    readings_of,
+)
 from sensorflow.readings import Reading
 
 RECEIVED = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -112,6 +118,74 @@ def test_an_array_is_read_up_to_the_first_that_is_refused(odd: bytes) -> None:
     decoded = plain_array(b"[%b,%b,%b]" % (plain, odd, plain))
     assert len(decoded) == 3
     assert readings_of(decoded, RECEIVED, None, None) == [plain_reading(plain, RECEIVED, None)]
+
+
+@given(
+    st.lists(PLAIN, min_size=1, max_size=5)
+    | st.lists(st.lists(FIELDS, max_size=4), min_size=1, max_size=2),
+    st.sampled_from((None, "of the address")),
+)
+def test_columns_are_the_readings_of_an_array(
+    readings: Sequence[list[tuple[str, str]]], sensor_id: str | None
+) -> None:
+    decoded = plain_lines(map(as_body, readings))
+    columns = columns_of(decoded, RECEIVED, "192.0.2.7", sensor_id) if decoded else None
+    if columns is not None:
+        made = readings_of(decoded, RECEIVED, "192.0.2.7", sensor_id)
+        assert repr(list(columns)) == repr(made)
+
+
+@pytest.mark.parametrize(
+    ("measured", "times"),
+    [
+        ('"temperature":21.5', ()),
+        ('"temperature":21,"pressure":1e3,"humidity":50', ()),
+        ('"humidity":50', ("1769860800", "1769860799")),
+        ('"humidity":50', ("1769860800123", "1769860000124")),
+        ('"humidity":50', ("1769860800123456", "1769860000000000")),
+        ('"humidity":50', ("1769860800123456789", "1769860799999999999")),
+        ('"humidity":50', ("1769860800123", "1769860800")),
+        ('"humidity":50', ("1769860800123.5", '"2026-01-31T09:00:00-03:00"')),
+        # An hour ahead of the server's clock.
+        ('"pressure":1', ("1769864400", "1769864400")),
+    ],
+)
+def test_readings_that_are_alike_become_columns(measured: str, times: Sequence[str]) -> None:
+    ends = [f',"recorded_at":{time}' for time in times] or ["", ""]
+    bodies = [f'{{"sensor_id":"s{n}",{measured}{end}}}'.encode() for n, end in enumerate(ends)]
+    decoded = plain_lines(bodies)
+    columns = columns_of(decoded, RECEIVED, None, None)
+    assert columns is not None
+    expected = readings_of(decoded, RECEIVED, None, None)
+    assert len(expected) == 2
+    assert list(columns) == expected
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        '"sensor_id":"a","humidity":1,"temperature":2',
+        '"sensor_id":"a","temperature":2',
+        '"sensor_id":"a","humidity":1,"recorded_at":1769860800',
+        '"sensor_id":"","humidity":1',
+        '"sensor_id":"a"',
+        '"humidity":1',
+    ],
+)
+def test_readings_that_differ_or_are_refused_become_none(other: str) -> None:
+    decoded = plain_lines([b'{"sensor_id":"a","humidity":1}', f"{{{other}}}".encode()])
+    assert len(decoded) == 2
+    assert columns_of(decoded, RECEIVED, None, None) is None
+
+
+@pytest.mark.parametrize("at", ["5", "-1", "1769950000", "1e300", '"no"', "9" * 23])
+def test_columns_with_a_time_that_cannot_be_are_none(at: str) -> None:
+    bodies = [
+        f'{{"sensor_id":"a","humidity":1,"recorded_at":{one}}}'.encode() for one in (at, 1769860800)
+    ]
+    for some in (bodies, bodies[::-1], bodies[:1]):
+        decoded = plain_lines(some)
+        assert not decoded or columns_of(decoded, RECEIVED, None, None) is None
 
 
 @pytest.mark.parametrize("odd", [b'{"co2":1}', b"7", b'{"temperature":"1"}', b"[]", b"{", b"\xff"])

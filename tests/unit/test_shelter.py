@@ -29,7 +29,7 @@ from sensorflow.readings import (
     Stored,
     WireEncoder,
 )
-from tests.helpers import device_reading, eventually
+from tests.helpers import as_columns, device_reading, eventually
 
 
 class Storage:
@@ -177,6 +177,20 @@ async def test_away_from_the_start_readings_are_kept_shown_and_stored_later(benc
     assert bench.value("drained_readings_total") == 2
     assert bench.value("spooled_bytes") == 0
     assert list((bench.folder / "spool").iterdir()) == []
+
+
+async def test_columns_are_kept_shown_and_stored_like_their_readings(bench: Bench) -> None:
+    names = [f"s{number}" for number in range(100)]
+    columns = as_columns([device_reading(name) for name in names])
+    async with bench.running():
+        bench.storage.break_after = 1
+        assert said(await bench.writer.submit(columns)) == [Status.SPOOLED] * 100
+        assert [(frame["id"], frame["sensor_id"]) for frame in bench.shown] == [
+            (None, name) for name in names
+        ]
+        bench.storage.away = False
+        await eventually(lambda: bench.spool.empty and bench.database.available)
+    assert bench.storage.rows == names
 
 
 async def test_a_commit_of_unknown_outcome_is_stored_once(bench: Bench) -> None:

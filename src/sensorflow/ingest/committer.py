@@ -2,10 +2,12 @@
 
 from collections.abc import Awaitable, Callable, Container, Sequence
 from functools import partial
+from itertools import repeat
 from time import perf_counter
 from typing import Final, Protocol
 from uuid import UUID, uuid5
 
+from sensorflow.columns import AllStored, ReadingColumns
 from sensorflow.errors import BatchRefused, Reason, Refusal, StorageUnavailable
 from sensorflow.ingest.receipts import Answer, Receipt, Status, conflict
 from sensorflow.metrics import Metrics
@@ -29,7 +31,7 @@ class Appends(Protocol):
 
     async def append(
         self, readings: Sequence[Reading], token: UUID | None = None
-    ) -> list[Outcome]: ...
+    ) -> Sequence[Outcome]: ...
 
     def settle(self, token: UUID) -> None: ...
 
@@ -105,6 +107,8 @@ class Committer:
 
     def _answers(self, outcomes: Sequence[Outcome], own: Container[int]) -> list[Answer]:
         """`own` are the places of those that a commit before has stored already."""
+        if isinstance(outcomes, AllStored):
+            return self._all_stored(outcomes.readings)
         answers: list[Answer] = []
         committed: list[Reading] = []
         encoded: list[bytes] = []
@@ -127,6 +131,12 @@ class Committer:
         if committed:
             self._unannounced.append(CommittedBatch(committed, wire_forms))
         return answers
+
+    def _all_stored(self, readings: ReadingColumns) -> list[Answer]:
+        wire_forms = WireForms(readings, self._encode)
+        self._unannounced.append(CommittedBatch(readings, wire_forms))
+        places = range(len(readings))
+        return list(map(Receipt, repeat(Status.STORED), repeat(wire_forms), places))
 
     def announce(self) -> None:
         """Hand over to the bus what was committed since the last time."""

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from sensorflow.columns import together
 from sensorflow.ingest.receipts import Answer
 from sensorflow.readings import Reading
 
@@ -66,11 +67,11 @@ class Queues:
             queues = [queue for queue in (self._small, self._large) if queue]
         self._turn_of_large = not large and bool(self._large)
         entries = [queues[0].popleft()]
-        readings = list(entries[0].readings)
+        number = len(entries[0].readings)
         for queue in queues:
-            while queue and len(readings) + len(queue[0].readings) <= limit:
+            while queue and number + len(queue[0].readings) <= limit:
                 entry = queue.popleft()
                 entries.append(entry)
-                readings += entry.readings
-        self.readings -= len(readings)
-        return Batch(entries, readings, large)
+                number += len(entry.readings)
+        self.readings -= number
+        return Batch(entries, together([entry.readings for entry in entries]), large)

@@ -93,6 +93,7 @@ class Shelter:
 
         `tried` tells that they may have been committed under the token.
         """
+        readings = list(readings)  # of columns, which make each anew
         for reading in readings:
             reading.id = None
         try:

@@ -7,6 +7,7 @@ are the same for everybody; and so are server-sent events (WHATWG HTML, section 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 
+from sensorflow.columns import ids_of, sensor_ids_of
 from sensorflow.readings import CommittedBatch, Reading
 
 
@@ -45,7 +46,7 @@ class Frames:
     @classmethod
     def of(cls, readings: Sequence[Reading], payloads: Sequence[bytes]) -> "Frames":
         """Those of readings and their wire forms."""
-        return cls([r.id for r in readings], [r.sensor_id for r in readings], payloads)
+        return cls(ids_of(readings), sensor_ids_of(readings), payloads)
 
     @classmethod
     def committed(cls, batch: CommittedBatch) -> "Frames":

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Final
 
+from sensorflow.columns import values_of
 from sensorflow.live.frames import Frames
 from sensorflow.live.ring import Ring
 from sensorflow.live.subscriber import Subscriber
@@ -123,7 +124,7 @@ class Hub:
         last = batch.readings[-1].id
         assert last is not None
         if self.watched:
-            self.ring.append(frames, last, sum(len(r.measurements) for r in batch.readings))
+            self.ring.append(frames, last, values_of(batch.readings))
         else:
             self.ring = Ring(last)
         self._newest = frames

@@ -19,9 +19,9 @@ from sensorflow.storage.rows import (
     as_json,
     from_row,
     insert_rows,
-    microseconds,
     to_row,
 )
+from sensorflow.times import microseconds
 
 SENSORS_KEPT: Final = 100_000  # about 20 MB; a sensor beyond it costs a look-up
 

@@ -27,7 +27,9 @@ class Storage(Protocol):
     async def start(self) -> None:
         """Bring the schema up to date and make ready. Called once, before anything else."""
 
-    async def append(self, readings: Sequence[Reading], token: UUID | None = None) -> list[Outcome]:
+    async def append(
+        self, readings: Sequence[Reading], token: UUID | None = None
+    ) -> Sequence[Outcome]:
         """Commit the readings in one transaction; return their outcomes in the same order.
 
         On return every reading with outcome `Stored` is durable and has its id, and ids ascend

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-from sensorflow.storage.rows import OF_SENSORS, as_json, microseconds
+from sensorflow.storage.rows import OF_SENSORS, as_json
+from sensorflow.times import microseconds
 
 Query = tuple[str, tuple[object, ...]]
 

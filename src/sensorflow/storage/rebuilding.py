@@ -23,10 +23,10 @@ from sensorflow.storage.rollups import (
     insert,
     number_measurements,
 )
-from sensorflow.storage.rows import moment
 from sensorflow.storage.sensors import CURSOR
 from sensorflow.storage.series import TIERS
 from sensorflow.storage.sqlite import SqliteStorage
+from sensorflow.times import moment
 
 _SENSORS: Final = "SELECT id FROM sensors ORDER BY id"
 _NEXT: Final = (

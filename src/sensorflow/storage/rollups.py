@@ -12,7 +12,8 @@ import msgspec
 
 from sensorflow.readings import KNOWN_MEASUREMENTS
 from sensorflow.sensors import Latest, Page, State
-from sensorflow.storage.rows import as_json, insert_rows, moment
+from sensorflow.storage.rows import as_json, insert_rows
+from sensorflow.times import moment
 
 MINUTE: Final = 60_000_000
 HOUR: Final = 60 * MINUTE

@@ -5,18 +5,15 @@ Times are whole microseconds since 1970-01-01 UTC.
 
 import sqlite3
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import msgspec
 
 from sensorflow.readings import KNOWN_MEASUREMENTS, Clock, Reading
+from sensorflow.times import microseconds, moment
 
 ROWS_PER_STATEMENT: Final = 256  # times 10 columns, well below SQLite's 32,766 variables
 READING_COLUMNS: Final = 10
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
 
 INSERT_SENSORS: Final = "INSERT INTO sensors (sensor_id, first_seen)"
 INSERT_READINGS: Final = (
@@ -51,16 +48,6 @@ AT_TIMES: Final = (
 def as_json(values: Iterable[object]) -> str:
     """Names or rows as one JSON array, so that any number of them fits one prepared statement."""
     return msgspec.json.encode(list(values)).decode()
-
-
-def microseconds(moment: datetime) -> int:
-    """The moment as it is stored."""
-    return (moment - _EPOCH) // _MICROSECOND
-
-
-def moment(stored: int) -> datetime:
-    """What `microseconds` was made of."""
-    return _EPOCH + stored * _MICROSECOND
 
 
 def insert_rows(

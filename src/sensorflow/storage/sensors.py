@@ -13,7 +13,8 @@ import msgspec
 
 from sensorflow.sensors import Change, Counts, Description, Details, Latest, Place, Sensor, State
 from sensorflow.storage.rollups import SummedPage, add
-from sensorflow.storage.rows import as_json, microseconds, moment
+from sensorflow.storage.rows import as_json
+from sensorflow.times import microseconds, moment
 
 encode: Final = msgspec.json.Encoder().encode
 decode_latest: Final = msgspec.json.Decoder(dict[str, Latest]).decode

@@ -14,8 +14,9 @@ from sensorflow.disk import Tier
 from sensorflow.readings import KNOWN_MEASUREMENTS
 from sensorflow.sensors import Slice, Summary, Wanted
 from sensorflow.storage.rollups import MAX_SUMMED, MINUTE
-from sensorflow.storage.rows import as_json, microseconds, moment
+from sensorflow.storage.rows import as_json
 from sensorflow.storage.thread import Arguments, T
+from sensorflow.times import microseconds, moment
 
 Rows = Callable[[str, Sequence[object]], Sequence[Sequence[Any]]]
 """Runs a query."""

@@ -30,17 +30,9 @@ from sensorflow.storage.appending import SENSORS_KEPT, Appender
 from sensorflow.storage.connections import Connections, rows, transaction
 from sensorflow.storage.ids import skip_sqlite_ids
 from sensorflow.storage.removal import remove_some
-from sensorflow.storage.rows import (
-    AT_TIMES,
-    LATEST,
-    OLDEST,
-    SELECT_READINGS,
-    as_json,
-    from_row,
-    microseconds,
-    moment,
-)
+from sensorflow.storage.rows import AT_TIMES, LATEST, OLDEST, SELECT_READINGS, as_json, from_row
 from sensorflow.storage.thread import Arguments, T
+from sensorflow.times import microseconds, moment
 
 
 class SqliteStorage:
@@ -58,9 +50,12 @@ class SqliteStorage:
         await self._connections.open()
         await self._connections.write(self._appender.recover)
 
-    async def append(self, readings: Sequence[Reading], token: UUID | None = None) -> list[Outcome]:
+    async def append(
+        self, readings: Sequence[Reading], token: UUID | None = None
+    ) -> Sequence[Outcome]:
         try:
-            outcomes = await self._connections.write(self._appender.append, readings)
+            # Of columns, which make each reading anew.
+            outcomes = await self._connections.write(self._appender.append, list(readings))
         except StorageUnavailable:
             self._away = True
             raise

@@ -13,8 +13,8 @@ from typing import Any, Final
 from sensorflow.disk import WIDTHS, Drop, Dropped, Fill, Held, Size, Tier, Undroppable, Why
 from sensorflow.storage.folder import FILE_NAME
 from sensorflow.storage.ids import STRIDE
-from sensorflow.storage.rows import microseconds, moment
 from sensorflow.storage.sqlite import SqliteStorage
+from sensorflow.times import microseconds, moment
 
 LEAST_STEP: Final = 500
 """Readings removed at once: a few milliseconds."""

@@ -22,7 +22,7 @@ from sensorflow.web import asgi
 from sensorflow.web.gate import Gate
 from sensorflow.web.ingest import JSON, JSON_HEADER, Disconnected, default_sensor, read_body
 from sensorflow.web.problems import headers_of, status_of
-from sensorflow.web.readings import read_unpacked, store_in_parts
+from sensorflow.web.readings import in_parts, read_unpacked, store_in_parts
 
 MAX_QUERY: Final = 8_192
 """Bytes of a body with a query."""
@@ -133,7 +133,8 @@ class WriteEndpoint(InfluxRoute):
             return [split(one, now, client_ip) for one in some]
 
         parts = await bodies.in_slices(readings_of, lines.merged)
-        answers = await store_in_parts(self._writer, [*chain.from_iterable(parts)])
+        readings = [*chain.from_iterable(parts)]
+        answers = await store_in_parts(self._writer, in_parts(readings))
         return self._told(lines, list(map(len, parts)), answers)
 
     def _told(

@@ -1,15 +1,24 @@
 """`POST /api/readings`: one reading or many, as JSON or NDJSON, also compressed."""
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 from sensorflow.errors import Reason, Refusal
 from sensorflow.ingest import bodies, formats
-from sensorflow.ingest.plain import Plain, plain_array, plain_reading, readings_of
+from sensorflow.ingest.plain import (
+    ENOUGH,
+    Plain,
+    columns_of,
+    plain_array,
+    plain_lines,
+    plain_reading,
+    readings_of,
+)
 from sensorflow.ingest.receipts import Answer, Receipt, Status
 from sensorflow.ingest.sensor_community import VALUES, Names, station_reading
 from sensorflow.ingest.writer import Writer
@@ -25,6 +34,8 @@ SUBMITTED: Final = 1_000
 _OF_THE_SERVER: Final = frozenset(
     (Reason.QUEUE_FULL, Reason.STORAGE_UNAVAILABLE, Reason.SHUTTING_DOWN)
 )
+
+T = TypeVar("T")
 
 MAX_TOLD: Final = 100
 """Readings that a receipt names; the rest is counted."""
@@ -45,19 +56,16 @@ class ReadingsEndpoint(IngestRoute):
             )
         sensor_id = default_sensor(scope["query_string"])
         body = await read_unpacked(headers, receive)
-        as_lines = kind in NDJSON
         now, client_ip = datetime.now(UTC), asgi.client_address(scope)
-
-        def made(decoded: Iterable[Plain]) -> list[Reading]:
-            return readings_of(decoded, now, client_ip, sensor_id)
-
-        plain = () if as_lines else plain_array(body)
-        if plain:
-            readings = await bodies.in_slices(made, plain)
-            if len(readings) == len(plain):
-                return await self._store(readings, ())
+        as_lines = kind in NDJSON
+        lines = bodies.ndjson_parts(body) if as_lines else ()
+        plain = await bodies.in_slices(plain_lines, lines) if as_lines else plain_array(body)
+        if plain and (not as_lines or len(plain) == len(lines)):
+            requested = await _plain_parts(plain, now, client_ip, sensor_id)
+            if requested:
+                return self._told(await store_in_parts(self._writer, requested), 0)
         # Some have another form, or are to be refused: then each is looked at by itself.
-        parts = bodies.ndjson_parts(body) if as_lines else bodies.json_parts(body)
+        parts = lines if as_lines else bodies.json_parts(body)
 
         def read(part: bytes | msgspec.Raw) -> tuple[Reading, int]:
             fields = formats.decode_object(bytes(part))
@@ -96,7 +104,7 @@ class ReadingsEndpoint(IngestRoute):
     ) -> tuple[int, bytes]:
         """The response once all are safe or refused; of some, so many fields were ignored."""
         readings = [one for one in checked if isinstance(one, Reading)]
-        answers = await store_in_parts(self._writer, readings)
+        answers = await store_in_parts(self._writer, in_parts(readings))
         ignored = 0
         if ignoring:
             safe = {id(r) for r, a in zip(readings, answers, strict=True) if isinstance(a, Receipt)}
@@ -157,11 +165,35 @@ async def read_unpacked(headers: Mapping[bytes, bytes], receive: asgi.Receive) -
     return await bodies.unpacked(body) if encoding == b"gzip" else body
 
 
-async def store_in_parts(writer: Writer, readings: Sequence[Reading]) -> list[Answer]:
+async def _plain_parts(
+    plain: Sequence[Plain], received_at: datetime, client_ip: str | None, sensor_id: str | None
+) -> list[Sequence[Reading]]:
+    """What is submitted of a request, part by part; nothing where any reading is to be refused."""
+
+    def made(decoded: Iterable[Plain]) -> list[Reading]:
+        return readings_of(decoded, received_at, client_ip, sensor_id)
+
+    parts: list[Sequence[Reading]] = []
+    for decoded in in_parts(plain):
+        columns = None
+        if len(decoded) >= ENOUGH:
+            columns = columns_of(decoded, received_at, client_ip, sensor_id)
+            await asyncio.sleep(0)
+        parts.append(await bodies.in_slices(made, decoded) if columns is None else columns)
+        if len(parts[-1]) < len(decoded):
+            return []
+    return parts
+
+
+def in_parts(items: Sequence[T]) -> list[Sequence[T]]:
+    """All of them, `SUBMITTED` together."""
+    return [items[start : start + SUBMITTED] for start in range(0, len(items), SUBMITTED)]
+
+
+async def store_in_parts(writer: Writer, parts: Iterable[Sequence[Reading]]) -> list[Answer]:
     """Have one request's readings committed, a part of them after another."""
     answers: list[Answer] = []
-    for start in range(0, len(readings), SUBMITTED):
-        part = readings[start : start + SUBMITTED]
+    for part in parts:
         try:
             answers += await writer.submit(part)
         except Refusal as refusal:

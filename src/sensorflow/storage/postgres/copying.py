@@ -8,7 +8,9 @@ from typing import Final
 
 import msgspec
 
+from sensorflow.columns import ReadingColumns
 from sensorflow.readings import KNOWN_MEASUREMENTS, Reading
+from sensorflow.times import microseconds
 
 COLUMNS: Final = (
     "id",
@@ -26,7 +28,7 @@ PIECE: Final = 250
 """Rows that are made at once."""
 
 _KNOWN: Final = frozenset(KNOWN_MEASUREMENTS)
-_EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
+_EPOCH: Final = microseconds(datetime(2000, 1, 1, tzinfo=UTC))
 """From which PostgreSQL counts microseconds."""
 
 # Each value comes after its length; what is not there has the length -1.
@@ -35,6 +37,8 @@ _END: Final = b"\xff\xff"
 _FIRST_FIVE: Final = Struct("!hiqiqiqihiq").pack
 _DOUBLE: Final = Struct("!id").pack
 _LENGTH: Final = Struct("!i").pack
+_LENGTH_SIZE: Final = calcsize("!i")
+_DOUBLE_SIZE: Final = calcsize("!d")
 _NULL: Final = _LENGTH(-1)
 _JSONB: Final = b"\x01"
 """The version of its binary form."""
@@ -44,15 +48,6 @@ _JSONB: Final = b"\x01"
 def _plain(length: int) -> Callable[..., bytes]:
     """What packs a row of the three measurements, no other, and an address of so many bytes."""
     return Struct(f"!hiqiqiqihiqidididii{length}s").pack
-
-
-_PLACES: Final = tuple(
-    map(
-        calcsize,
-        ("!hi", "!hiqi", "!hiqiqi", "!hiqiqiqihiqi", "!hiqiqiqihiqidi", "!hiqiqiqihiqididi"),
-    )
-)
-"""Of id, sensor, recorded_at and the three measurements in such a row."""
 
 
 _encode_extra = msgspec.json.Encoder().encode
@@ -68,50 +63,57 @@ async def copy_data(
     yield _HEADER
     for start in range(0, len(readings), PIECE):
         piece = slice(start, start + PIECE)
-        yield _rows(readings[piece], sensors[piece], first + start)
+        yield rows_one_by_one(readings[piece], sensors[piece], first + start)
     yield _END
 
 
-def _rows(readings: Sequence[Reading], sensors: Sequence[int], first: int) -> bytes:
-    return rows_alike(readings, sensors, first) or rows_one_by_one(readings, sensors, first)
+async def copy_columns(
+    columns: ReadingColumns, sensors: Sequence[int], first: int
+) -> AsyncIterator[bytes]:
+    """As `copy_data`. The rows of one request have one length, and differ in a few numbers."""
+    yield _HEADER
+    start = 0
+    for sender in columns.senders:
+        sample = rows_one_by_one(columns[start : start + 1], (0,), 0)
+        end = start + sender.readings
+        for begin in range(start, end, PIECE):
+            piece = slice(begin, min(begin + PIECE, end))
+            yield _rows_like(sample, columns, sensors, first, piece)
+        start = end
+    yield _END
 
 
-def rows_alike(readings: Sequence[Reading], sensors: Sequence[int], first: int) -> bytes | None:
-    """The rows of readings that came together and have the three measurements, and no other.
-
-    None where these are not such. Rows of one length differ in six values of eight bytes each: a
-    column is packed at once, and every eighth byte of it goes into all rows at once.
-    """
-    sample = readings[0]
-    received_at, clock, client_ip = sample.received_at, sample.clock, sample.client_ip
-    if client_ip is None or not all(
-        r.received_at is received_at and r.clock is clock and r.client_ip is client_ip
-        for r in readings
-    ):
-        return None
-    measured = [r.measurements for r in readings]
-    if set(map(len, measured)) != {len(_KNOWN)}:
-        return None
-    number = len(readings)
-    try:
-        doubles = [[values[name] for values in measured] for name in KNOWN_MEASUREMENTS]
-    except KeyError:
-        return None
+def _rows_like(
+    sample: bytes, columns: ReadingColumns, sensors: Sequence[int], first: int, piece: slice
+) -> bytes:
+    """A column is packed at once, and every eighth byte of it goes into all rows at once."""
+    number = piece.stop - piece.start
     integers = (
-        range(first, first + number),
-        sensors,
-        [_microseconds(r.recorded_at) for r in readings],
+        range(first + piece.start, first + piece.stop),
+        sensors[piece],
+        [time - _EPOCH for time in columns.times[piece]],
     )
-    address = client_ip.encode()
-    head = (10, 8, 0, 8, 0, 8, 0, 2, clock, 8, _microseconds(received_at))
-    row = _plain(len(address))(*head, 8, 0.0, 8, 0.0, 8, 0.0, -1, len(address), address)
-    rows = bytearray(row * number)
-    columns = [pack(f"!{number}q", *values) for values in integers]
-    columns += [pack(f"!{number}d", *values) for values in doubles]
-    for place, column in zip(_PLACES, columns, strict=True):
+    packed = [pack(f"!{number}q", *values) for values in integers]
+    measured = [name for name in KNOWN_MEASUREMENTS if name in columns.measurements]
+    packed += [pack(f"!{number}d", *columns.measurements[name][piece]) for name in measured]
+    rows = bytearray(sample * number)
+    for place, column in zip(_places(*measured), packed, strict=True):
         for n in range(8):
-            rows[place + n :: len(row)] = column[n::8]
+            rows[place + n :: len(sample)] = column[n::8]
     return bytes(rows)
+
+
+@lru_cache(maxsize=8)
+def _places(*measurements: str) -> Sequence[int]:
+    """Where id, sensor, recorded_at and these measurements are in a row that has no others."""
+    places = [calcsize(head) for head in ("!hi", "!hiqi", "!hiqiqi")]
+    end = calcsize("!hiqiqiqihiq")
+    for name in KNOWN_MEASUREMENTS:
+        end += _LENGTH_SIZE
+        if name in measurements:
+            places.append(end)
+            end += _DOUBLE_SIZE
+    return places
 
 
 def rows_one_by_one(readings: Sequence[Reading], sensors: Sequence[int], first: int) -> bytes:
@@ -119,18 +121,18 @@ def rows_one_by_one(readings: Sequence[Reading], sensors: Sequence[int], first: 
     parts: list[bytes] = []
     add = parts.append
     # One request's readings share these two, so they are made once for all of them.
-    received_at, received = _EPOCH, 0
+    received_at, received = None, 0
     client_ip, address, plain = None, b"", _plain(0)
     for pk, (sensor, reading) in enumerate(zip(sensors, readings, strict=True), first):
         if reading.received_at is not received_at:
             received_at = reading.received_at
-            received = _microseconds(received_at)
+            received = microseconds(received_at) - _EPOCH
         if reading.client_ip is not client_ip:
             client_ip = reading.client_ip
             address = b"" if client_ip is None else client_ip.encode()
             plain = _plain(len(address))
         measurements = reading.measurements
-        at = _microseconds(reading.recorded_at)
+        at = microseconds(reading.recorded_at) - _EPOCH
         head = (10, 8, pk, 8, sensor, 8, at, 2, reading.clock, 8, received)
         if client_ip is not None and measurements.keys() == _KNOWN:
             values = (
@@ -159,8 +161,3 @@ def extra_of(reading: Reading) -> bytes | None:
 
 def _sized(value: bytes) -> bytes:
     return _LENGTH(len(value)) + value
-
-
-def _microseconds(moment: datetime) -> int:
-    since = moment - _EPOCH
-    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds

@@ -10,8 +10,8 @@ from sensorflow.storage.postgres.connection import Address, connect, limited, tr
 from sensorflow.storage.postgres.session import Connection
 from sensorflow.storage.rebuilding import WIDTHS, Rebuilt, Stretch, compared, stretch
 from sensorflow.storage.rollups import DAY, Rollup
-from sensorflow.storage.rows import microseconds, moment
 from sensorflow.storage.series import TIERS
+from sensorflow.times import microseconds, moment
 
 TIMEOUT: Final = 30.0
 """Seconds for a day of a sensor."""

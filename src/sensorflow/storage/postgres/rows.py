@@ -7,8 +7,10 @@ from typing import Any, Final
 
 import msgspec
 
+from sensorflow.columns import ReadingColumns
 from sensorflow.readings import KNOWN_MEASUREMENTS, Clock, Reading
-from sensorflow.storage.postgres.copying import copy_data, extra_of
+from sensorflow.storage.postgres.copying import copy_columns, copy_data, extra_of
+from sensorflow.times import moment
 
 SELECT_OF: Final = (
     "SELECT r.id, s.sensor_id, r.recorded_at, r.clock, r.received_at,"
@@ -53,6 +55,13 @@ class Batch:
         self.repeats = False
         """Whether two readings share a sensor and a device's time."""
         self._places: list[int] = []
+        if isinstance(readings, ReadingColumns):
+            self._look_at_columns(readings)
+        else:
+            self._look_at_each()
+
+    def _look_at_each(self) -> None:
+        readings = self._readings
         ordered = True
         for reading in readings:
             place = self.names.get(reading.sensor_id)
@@ -78,6 +87,25 @@ class Batch:
             ]
             self.repeats = len(set(times)) < len(times)
 
+    def _look_at_columns(self, columns: ReadingColumns) -> None:
+        names, start = self.names, 0
+        for sender in columns.senders:
+            end = start + sender.readings
+            for name in dict.fromkeys(columns.sensor_ids[start:end]):
+                if name not in names:
+                    names[name] = len(names) + 1
+                    self.first_seen.append(sender.received_at)
+            start = end
+        self._places = [names[name] for name in columns.sensor_ids]
+        if columns.clock is Clock.DEVICE:
+            # The last of a place is the one that a dictionary keeps.
+            pairs = sorted(zip(columns.times, self._places, strict=True))
+            newest = {place: time for time, place in pairs}
+            oldest = {place: time for time, place in reversed(pairs)}
+            self.newest = {place: moment(time) for place, time in newest.items()}
+            self.oldest = {place: moment(time) for place, time in oldest.items()}
+            self.repeats = len(set(pairs)) < len(pairs)
+
     def by_place(self, times: Mapping[int, datetime]) -> list[datetime | None]:
         """One value for each sensor; nothing at all where there is none."""
         return [times.get(place) for place in self.names.values()] if times else []
@@ -88,7 +116,7 @@ class Batch:
         As PostgreSQL writes arrays, except for the extra measurements: the driver takes its time
         for every value. What nobody has is not sent.
         """
-        readings = self._readings
+        readings = list(self._readings)
         return [
             _literal(self._places),
             _literal([r.received_at for r in readings]),
@@ -103,7 +131,10 @@ class Batch:
 
     def copied(self, first: int, sensors: Sequence[int]) -> AsyncIterator[bytes]:
         """For COPY. `sensors` are the keys of `names`, in their order."""
-        return copy_data(self._readings, [sensors[place - 1] for place in self._places], first)
+        each = [sensors[place - 1] for place in self._places]
+        if isinstance(self._readings, ReadingColumns):
+            return copy_columns(self._readings, each, first)
+        return copy_data(self._readings, each, first)
 
 
 def _trimmed(values: list[Any]) -> list[Any]:

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import asyncpg
 
+from sensorflow.columns import AllStored, ReadingColumns
 from sensorflow.readings import Clock, Duplicate, Outcome, Reading, Stored
 from sensorflow.storage.duplicates import compare
 from sensorflow.storage.postgres.connection import limited, refusing, translated
@@ -83,7 +84,7 @@ class Session:
                 await connection.execute(_LOCK)
                 await connection.execute(_PROBE)
 
-    async def append(self, readings: Sequence[Reading], token: UUID) -> list[Outcome]:
+    async def append(self, readings: Sequence[Reading], token: UUID) -> Sequence[Outcome]:
         """As `storage.base.Storage.append` promises."""
         batch = Batch(readings)
         with limited(self._connection, APPEND_TIMEOUT), translated(), refusing():
@@ -92,6 +93,7 @@ class Session:
                 first = await self._store(batch, token, judged=False)
             if first:
                 return _numbered(readings, first)
+            readings = list(readings)  # of columns, which make each anew
             if first is None:
                 return await self._append_judged(readings, token)
             return _committed_before(readings, await self._at_device_times(readings))
@@ -175,7 +177,10 @@ class Session:
         return found
 
 
-def _numbered(readings: Sequence[Reading], first: int) -> list[Outcome]:
+def _numbered(readings: Sequence[Reading], first: int) -> Sequence[Outcome]:
+    if isinstance(readings, ReadingColumns):
+        readings.first_id = first
+        return AllStored(readings)
     for pk, reading in enumerate(readings, first):
         reading.id = pk
     return list(map(Stored, readings))

@@ -87,7 +87,9 @@ class PostgresStorage:
         self._session = session
         connection.add_termination_listener(lambda _: self._lose(session))
 
-    async def append(self, readings: Sequence[Reading], token: UUID | None = None) -> list[Outcome]:
+    async def append(
+        self, readings: Sequence[Reading], token: UUID | None = None
+    ) -> Sequence[Outcome]:
         session = self._session
         if session is None:
             raise StorageUnavailable("the database is not connected")

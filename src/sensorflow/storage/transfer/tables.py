@@ -10,8 +10,8 @@ import msgspec
 from sqlalchemy import Column, DateTime, String, Table
 from sqlalchemy.dialects.postgresql import JSONB
 
-from sensorflow.storage.rows import moment
 from sensorflow.storage.tables import metadata, readings
+from sensorflow.times import moment
 
 Row: TypeAlias = tuple[Any, ...]
 """A row in the values that PostgreSQL's driver takes and gives."""
