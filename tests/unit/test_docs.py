@@ -306,3 +306,12 @@ def test_every_make_target_that_a_page_names_exists(path: Path) -> None:
 def test_every_make_target_is_documented() -> None:
     table = rows(page("CONTRIBUTING.md"))
     assert {row[0].strip("`") for row in table} >= {f"make {name}" for name in make_targets()}
+
+
+def test_every_decision_is_listed_by_its_title() -> None:
+    listed = re.findall(r"^- \[(.+)\]\(decisions/(.+)\)$", page("docs/architecture.md"), re.M)
+    titles = [
+        (path.read_text(encoding="utf-8").splitlines()[0].removeprefix("# "), path.name)
+        for path in sorted((ROOT / "docs/decisions").glob("*.md"))
+    ]
+    assert listed == titles
