@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any, Final
 
 import msgspec
@@ -99,12 +100,11 @@ class Batch:
         self._places = [names[name] for name in columns.sensor_ids]
         if columns.clock is Clock.DEVICE:
             # The last of a place is the one that a dictionary keeps.
-            pairs = sorted(zip(columns.times, self._places, strict=True))
-            newest = {place: time for time, place in pairs}
-            oldest = {place: time for time, place in reversed(pairs)}
-            self.newest = {place: moment(time) for place, time in newest.items()}
-            self.oldest = {place: moment(time) for place, time in oldest.items()}
-            self.repeats = len(set(pairs)) < len(pairs)
+            pairs = sorted(zip(self._places, columns.times, strict=True), key=itemgetter(1))
+            self.newest = {place: moment(time) for place, time in dict(pairs).items()}
+            self.oldest = {place: moment(time) for place, time in dict(reversed(pairs)).items()}
+            all_differ = len(set(columns.times)) == self.size
+            self.repeats = not all_differ and len(set(pairs)) < self.size
 
     def by_place(self, times: Mapping[int, datetime]) -> list[datetime | None]:
         """One value for each sensor; nothing at all where there is none."""
