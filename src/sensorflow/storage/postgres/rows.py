@@ -106,9 +106,9 @@ class Batch:
             all_differ = len(set(columns.times)) == self.size
             self.repeats = not all_differ and len(set(pairs)) < self.size
 
-    def by_place(self, times: Mapping[int, datetime]) -> list[datetime | None]:
-        """One value for each sensor; nothing at all where there is none."""
-        return [times.get(place) for place in self.names.values()] if times else []
+    def by_place(self, times: Mapping[int, datetime]) -> str:
+        """A value for each sensor, as PostgreSQL writes arrays; none at all where there is none."""
+        return _literal([times.get(place) for place in self.names.values()])
 
     def arrays(self) -> list[str | list[str | None]]:
         """Column by column, as `append_readings` takes them.

@@ -54,9 +54,13 @@ EXCEPTION
     WHEN data_exception OR integrity_constraint_violation OR raise_exception THEN NULL;
 END $$
 """
-_RESERVE: Final = "SELECT first, sensor_ids FROM reserve_ids($1, $2, $3, $4, $5, $6, $7, $8, $9)"
+_RESERVE: Final = (
+    "SELECT first, sensor_ids FROM reserve_ids($1, $2, $3, $4, $5, $6::text::timestamptz[],"
+    " $7::text::timestamptz[], $8, $9)"
+)
 _APPEND: Final = (
-    "SELECT append_readings($1, $2, $3, $4, $5, $6, $7, $8, $9::text::int[],"
+    "SELECT append_readings($1, $2, $3, $4, $5, $6::text::timestamptz[],"
+    " $7::text::timestamptz[], $8, $9::text::int[],"
     " $10::text::timestamptz[], $11::text::timestamptz[], $12::text::timestamptz[],"
     " $13::text::float8[], $14::text::float8[], $15::text::float8[], $16, $17::text::text[])"
 )
