@@ -309,7 +309,9 @@ def test_every_make_target_is_documented() -> None:
 
 
 def test_every_decision_is_listed_by_its_title() -> None:
-    listed = re.findall(r"^- \[(.+)\]\(decisions/(.+)\)$", page("docs/architecture.md"), re.M)
+    listed = re.findall(
+        r"^- \[(.+)\]\(decisions/(.+)\)$", page("docs/architecture.md"), re.MULTILINE
+    )
     titles = [
         (path.read_text(encoding="utf-8").splitlines()[0].removeprefix("# "), path.name)
         for path in sorted((ROOT / "docs/decisions").glob("*.md"))

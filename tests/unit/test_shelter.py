@@ -350,7 +350,7 @@ def drained(sent: list[Reading], outcomes: list[Outcome]) -> list[object]:
             return outcomes
 
     committer = Committer(Answers(), Bus(), WireEncoder(UTC), Metrics())
-    return said(asyncio.run(committer.commit(sent, uuid4(), never, spooled=True))())
+    return said(asyncio.run(committer.commit(sent, uuid4(), never, spooled=True)))
 
 
 async def never(_: Sequence[Reading], _token: UUID, error: StorageUnavailable) -> list[Answer]:

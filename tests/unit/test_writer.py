@@ -225,28 +225,13 @@ async def test_where_commits_are_slow_a_batch_is_of_all_that_waits(
         assert bench.storage.batches == [["now"], mixed, ["c"] * LARGE]
 
 
-async def test_after_a_long_announcement_a_batch_is_announced_before_the_next_begins(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_a_batch_is_answered_and_announced_before_the_next_begins() -> None:
     async with Bench(max_queued=1_000, max_batch=LARGE).running() as bench:
-        monkeypatch.setattr(writer, "LONGEST_BESIDE", -1.0)
         begun: list[int] = []
         bench.bus.on_batch = lambda: begun.append(len(bench.storage.batches))
         await asyncio.gather(*(bench.send(*[name] * LARGE) for name in "abc"))
         assert begun == [1, 2, 3]
-
-
-async def test_the_next_batch_is_begun_before_a_large_one_is_answered() -> None:
-    async with Bench(max_queued=1_000, max_batch=LARGE).running() as bench:
-        bench.storage.hold()
-        first, second = (bench.send(*[name] * LARGE) for name in "ab")
-        begun: list[int] = []
-        bench.bus.on_batch = lambda: begun.append(len(bench.storage.batches))
-        await eventually(lambda: len(bench.storage.batches) == 1)
-        bench.storage.release()
-        assert status(await first) == status(await second) == [Status.STORED] * LARGE
-        assert begun == [2, 2]
-        assert [batch.readings[0].sensor_id for batch in bench.bus.batches] == ["a", "b"]
+        assert [batch.readings[0].sensor_id for batch in bench.bus.batches] == ["a", "b", "c"]
 
 
 async def test_a_full_queue_refuses_and_takes_again_when_there_is_room() -> None:
@@ -329,7 +314,7 @@ async def test_a_bug_ends_the_writer_and_leaves_nobody_waiting() -> None:
 
 
 @pytest.mark.parametrize("count", [2, 3, 9])
-async def test_a_bug_beside_a_commit_ends_the_writer_too(count: int) -> None:
+async def test_a_bug_after_a_commit_ends_the_writer_too(count: int) -> None:
     bench = Bench(max_queued=1_000, max_batch=LARGE)
     bench.bus.breaks = True
     task = asyncio.create_task(bench.writer.run())
@@ -344,7 +329,7 @@ async def test_a_bug_beside_a_commit_ends_the_writer_too(count: int) -> None:
         bench.send("d")
 
 
-async def test_a_bug_in_answers_made_beside_a_commit_leaves_nobody_waiting() -> None:
+async def test_a_bug_in_answers_leaves_nobody_waiting() -> None:
     bench = Bench(max_queued=1_000, max_batch=LARGE)
     task = asyncio.create_task(bench.writer.run())
     answers = [bench.send(*[name] * LARGE) for name in ("odd", "a", "b")]

@@ -1,7 +1,6 @@
 """One batch into the storage: committed, announced, and an answer for each reading."""
 
 from collections.abc import Awaitable, Callable, Container, Sequence
-from functools import partial
 from itertools import repeat
 from time import perf_counter
 from typing import Final, Protocol
@@ -45,9 +44,6 @@ class TakesBatches(Protocol):
 Unavailable = Callable[[Sequence[Reading], UUID, StorageUnavailable], Awaitable[list[Answer]]]
 """What is done with readings that the storage could not commit under this token."""
 
-MakeAnswers = Callable[[], list[Answer]]
-"""Says what became of each reading of a commit. To be called once, in the order of commits."""
-
 
 class Committer:
     """Commits batches; calls must not overlap."""
@@ -69,8 +65,8 @@ class Committer:
 
     async def commit(
         self, readings: Sequence[Reading], token: UUID, unavailable: Unavailable, *, spooled: bool
-    ) -> MakeAnswers:
-        """Make the readings durable; when the answers are made, `announce` has to follow.
+    ) -> list[Answer]:
+        """Make the readings durable, and say what became of each; `announce` has to follow.
 
         One that the storage refuses fails alone. Where the storage is not available, the answers
         are those of `unavailable`. The token of what is `spooled` is kept: after a crash it may
@@ -80,15 +76,14 @@ class Committer:
         try:
             outcomes = await self._storage.append(readings, token)
         except StorageUnavailable as error:
-            return as_they_are(await unavailable(readings, token, error))
+            return await unavailable(readings, token, error)
         except BatchRefused:
-            return as_they_are(await self._isolate(readings, token, unavailable, spooled=spooled))
+            return await self._isolate(readings, token, unavailable, spooled=spooled)
         if not spooled:
             self._storage.settle(token)
         self._metrics.commit_seconds.observe(perf_counter() - started)
         self._metrics.batch_size.observe(len(readings))
-        own = _own_rows(readings, outcomes) if spooled else ()
-        return partial(self._answers, outcomes, own)
+        return self._answers(outcomes, _own_rows(readings, outcomes) if spooled else ())
 
     async def _isolate(
         self, readings: Sequence[Reading], token: UUID, unavailable: Unavailable, *, spooled: bool
@@ -101,8 +96,7 @@ class Committer:
         answers: list[Answer] = []
         half = len(readings) // 2
         for name, part in (("first half", readings[:half]), ("second half", readings[half:])):
-            committed = await self.commit(part, uuid5(token, name), unavailable, spooled=spooled)
-            answers += committed()
+            answers += await self.commit(part, uuid5(token, name), unavailable, spooled=spooled)
         return answers
 
     def _answers(self, outcomes: Sequence[Outcome], own: Container[int]) -> list[Answer]:
@@ -145,11 +139,6 @@ class Committer:
         for batch in batches:
             self._bus.committed(batch)
         self.announcing_took = perf_counter() - started
-
-
-def as_they_are(answers: list[Answer]) -> MakeAnswers:
-    """Answers that are made already."""
-    return lambda: answers
 
 
 def _own_rows(readings: Sequence[Reading], outcomes: Sequence[Outcome]) -> set[int]:

@@ -149,10 +149,9 @@ class Shelter:
 
     async def _commit(self, record: Record) -> bool:
         try:
-            committed = await self._committer.commit(
+            answers = await self._committer.commit(
                 record.readings, record.token, _again, spooled=True
             )
-            answers = committed()
         except StorageUnavailable as error:
             self._database.lost(error)
             return False

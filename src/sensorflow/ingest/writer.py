@@ -10,11 +10,11 @@ others catch up with; then it may be three commits, which take no longer than tw
 import asyncio
 from collections.abc import Sequence
 from time import monotonic
-from typing import Final, NamedTuple
+from typing import Final
 from uuid import UUID, uuid4
 
 from sensorflow.errors import Reason, Refusal, StorageUnavailable
-from sensorflow.ingest.committer import Committer, MakeAnswers, as_they_are
+from sensorflow.ingest.committer import Committer
 from sensorflow.ingest.queues import Batch, Entry, Queues
 from sensorflow.ingest.receipts import (
     RETRY_AFTER_STORAGE,
@@ -38,16 +38,8 @@ RETRY_AFTER_QUEUE_FULL: Final = 1
 LONG_ANNOUNCEMENT: Final = 0.001
 """Seconds: from some hundred subscribers on."""
 
-LONGEST_BESIDE: Final = 0.02
-"""Seconds of an announcement that the next commit, whose time is limited, may have beside it."""
-
 SLOW_COMMIT: Final = 0.5
 """Seconds from which on there are no turns: a reading is to be answered within 3 s."""
-
-
-class _Committed(NamedTuple):
-    batch: Batch
-    answers: MakeAnswers
 
 
 class Writer:
@@ -73,10 +65,6 @@ class Writer:
         """Seconds, of the last one."""
         self._wake = asyncio.Event()
         self._closing = False
-        self._unsettled: _Committed | None = None
-        """What is committed, while the next batch is under way."""
-        self._failure: BaseException | None = None
-        """Why that could not be settled, or announced."""
         # Asking for the running loop costs a system call each time on Python 3.11.
         self._loop: asyncio.AbstractEventLoop | None = None
         metrics.queued.set_function(lambda: self._queues.readings)
@@ -114,8 +102,6 @@ class Writer:
         self._loop = asyncio.get_running_loop()
         try:
             while True:
-                if self._failure is not None:
-                    raise self._failure
                 if self._queues:
                     await self._commit_next()
                 elif self._closing:
@@ -146,50 +132,19 @@ class Writer:
         batch = self._queues.take(self._max_batch, turns=turns)
         started = monotonic()
         try:
-            committed = _Committed(batch, await self._commit(batch.readings))
+            answers = await self._commit(batch.readings)
             self._commit_took = monotonic() - started
-            self._settle_unsettled()
-            # Milliseconds of work, which can be done while the database stores the next batch.
-            quick = self._committer.announcing_took <= LONGEST_BESIDE
-            beside = batch.large and bool(self._queues) and quick
-            if not beside:
-                self._settle(committed)
+            self._settle(batch, answers)
         except BaseException:
             self._fail(batch.entries)
             raise
-        if beside:
-            self._unsettled = committed
-            asyncio.get_running_loop().call_soon(self._settle_unsettled)
-        else:
-            await self._announce()
+        await self._announce()
 
-    def _settle_unsettled(self) -> None:
-        if self._unsettled is not None:
-            committed, self._unsettled = self._unsettled, None
-            try:
-                self._settle(committed)
-            except BaseException as error:
-                self._fail(committed.batch.entries)
-                self._end_with(error)
-            # Later: the database has answered meanwhile, and waits for the next statement.
-            asyncio.get_running_loop().call_soon(self._announce_beside)
-
-    def _announce_beside(self) -> None:
-        try:
-            self._committer.announce()
-        except BaseException as error:
-            self._end_with(error)
-
-    def _end_with(self, error: BaseException) -> None:
-        self._failure = error
-        self._wake.set()
-
-    def _settle(self, committed: _Committed) -> None:
+    def _settle(self, batch: Batch, answers: list[Answer]) -> None:
         """Give each request its answers."""
-        answers = committed.answers()
-        self._count(committed.batch.readings, answers)
+        self._count(batch.readings, answers)
         taken = 0
-        for entry in committed.batch.entries:
+        for entry in batch.entries:
             size = len(entry.readings)
             if not entry.answer.done():
                 entry.answer.set_result(answers[taken : taken + size])
@@ -221,13 +176,13 @@ class Writer:
             if not entry.answer.done():
                 entry.answer.set_result([refusal] * len(entry.readings))
 
-    async def _commit(self, readings: Sequence[Reading]) -> MakeAnswers:
+    async def _commit(self, readings: Sequence[Reading]) -> list[Answer]:
         """Make the readings durable, in the database or in the spool."""
         token = uuid4()
         if self._shelter is None:
             return await self._committer.commit(readings, token, _refuse, spooled=False)
         if self._shelter.away:
-            return as_they_are(await self._shelter.keep(readings, token))
+            return await self._shelter.keep(readings, token)
         return await self._committer.commit(
             readings, token, self._shelter.unavailable, spooled=False
         )
