@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from array import array
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -40,7 +41,7 @@ def as_columns(readings: Sequence[Reading]) -> ReadingColumns:
         [reading.sensor_id for reading in readings],
         [microseconds(reading.recorded_at) for reading in readings],
         {
-            name: [reading.measurements[name] for reading in readings]
+            name: array("d", [reading.measurements[name] for reading in readings])
             for name in readings[0].measurements
         },
         [Sender(1, reading.received_at, reading.client_ip) for reading in readings],

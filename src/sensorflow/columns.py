@@ -1,5 +1,6 @@
 """Readings that are alike, column by column: a large request without an object for each value."""
 
+from array import array
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -34,12 +35,13 @@ class ReadingColumns(Sequence[Reading]):
         clock: Clock,
         sensor_ids: Sequence[str],
         times: Sequence[int],
-        measurements: Mapping[str, Sequence[float]],
+        measurements: "Mapping[str, array[float]]",
         senders: Sequence[Sender],
     ) -> None:
         """`times` are each `recorded_at` in whole microseconds since 1970.
 
-        The names of `measurements` are of `KNOWN_MEASUREMENTS`.
+        `measurements` are arrays of doubles, of names among `KNOWN_MEASUREMENTS`: as objects the
+        values would be three quarters of the memory that is fetched.
         """
         self.clock = clock
         self.sensor_ids = sensor_ids
@@ -108,7 +110,7 @@ def together(requests: Sequence[Sequence[Reading]]) -> Sequence[Reading]:
         _chained([one.sensor_ids for one in columns]),
         _chained([one.times for one in columns]),
         {
-            name: _chained([one.measurements[name] for one in columns])
+            name: _joined([one.measurements[name] for one in columns])
             for name in columns[0].measurements
         },
         _chained([one.senders for one in columns]),
@@ -135,6 +137,13 @@ def values_of(readings: Sequence[Reading]) -> int:
     if isinstance(readings, ReadingColumns):
         return len(readings) * len(readings.measurements)
     return sum(len(reading.measurements) for reading in readings)
+
+
+def _joined(parts: "Sequence[array[float]]") -> "array[float]":
+    whole = array("d")
+    for part in parts:
+        whole += part
+    return whole
 
 
 def _chained(parts: Sequence[Sequence[T]]) -> list[T]:

@@ -1,6 +1,7 @@
 """What goes to PostgreSQL of columns is what goes there of their readings."""
 
 import asyncio
+from array import array
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
@@ -73,7 +74,7 @@ def test_more_than_a_piece_of_one_request_is_copied_whole() -> None:
         Clock.DEVICE,
         [reading.sensor_id for reading in readings],
         [microseconds(NOON)] * 601,
-        {"humidity": [reading.measurements["humidity"] for reading in readings]},
+        {"humidity": array("d", [reading.measurements["humidity"] for reading in readings])},
         [Sender(300, NOON, None), Sender(301, NOON, None)],
     )
     sensors = list(range(601))

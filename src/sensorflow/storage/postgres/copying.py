@@ -1,5 +1,7 @@
 """Readings as the data of a binary COPY: the driver would take three times as long for the rows."""
 
+import sys
+from array import array
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -95,12 +97,18 @@ def _rows_like(
     )
     packed = [pack(f"!{number}q", *values) for values in integers]
     measured = [name for name in KNOWN_MEASUREMENTS if name in columns.measurements]
-    packed += [pack(f"!{number}d", *columns.measurements[name][piece]) for name in measured]
+    packed += [_big_endian(columns.measurements[name][piece]) for name in measured]
     rows = bytearray(sample * number)
     for place, column in zip(_places(*measured), packed, strict=True):
         for n in range(8):
             rows[place + n :: len(sample)] = column[n::8]
     return bytes(rows)
+
+
+def _big_endian(values: "array[float]") -> bytes:
+    if sys.byteorder == "little":
+        values.byteswap()
+    return values.tobytes()
 
 
 @lru_cache(maxsize=8)

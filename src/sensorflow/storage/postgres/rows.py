@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
-from operator import itemgetter
 from typing import Any, Final
 
 import msgspec
@@ -90,21 +89,33 @@ class Batch:
 
     def _look_at_columns(self, columns: ReadingColumns) -> None:
         names, start = self.names, 0
+        oldest: dict[int, int] = {}
+        newest: dict[int, int] = {}
         for sender in columns.senders:
-            end = start + sender.readings
-            for name in dict.fromkeys(columns.sensor_ids[start:end]):
+            part = slice(start, start + sender.readings)
+            start = part.stop
+            sensor_ids, times = columns.sensor_ids[part], columns.times[part]
+            for name in dict.fromkeys(sensor_ids):
                 if name not in names:
                     names[name] = len(names) + 1
                     self.first_seen.append(sender.received_at)
-            start = end
-        self._places = [names[name] for name in columns.sensor_ids]
-        if columns.clock is Clock.DEVICE:
-            # The last of a place is the one that a dictionary keeps.
-            pairs = sorted(zip(self._places, columns.times, strict=True), key=itemgetter(1))
-            self.newest = {place: moment(time) for place, time in dict(pairs).items()}
-            self.oldest = {place: moment(time) for place, time in dict(reversed(pairs)).items()}
-            all_differ = len(set(columns.times)) == self.size
-            self.repeats = not all_differ and len(set(pairs)) < self.size
+            places: Sequence[int] = [names[name] for name in sensor_ids]
+            self._places += places
+            if columns.clock is Clock.SERVER:
+                continue
+            if sorted(times) != times:
+                times, places = zip(*sorted(zip(times, places, strict=True)), strict=True)
+            # Of what has one place a dictionary keeps the last.
+            last = dict(zip(places, times, strict=True))
+            first = dict(zip(reversed(places), reversed(times), strict=True))
+            for place in last:
+                oldest[place] = min(first[place], oldest.get(place, first[place]))
+                newest[place] = max(last[place], newest.get(place, last[place]))
+        self.oldest = {place: moment(time) for place, time in oldest.items()}
+        self.newest = {place: moment(time) for place, time in newest.items()}
+        if newest and len(set(columns.times)) < self.size:
+            told = zip(self._places, columns.times, strict=True)
+            self.repeats = len(set(told)) < self.size
 
     def by_place(self, times: Mapping[int, datetime]) -> str:
         """A value for each sensor, as PostgreSQL writes arrays; none at all where there is none."""
