@@ -31,6 +31,7 @@ from benchmarks.server import (
     tool,
 )
 from benchmarks.wrk import Load, load
+from sensorflow.live.hub import RETURN_TIMEOUT
 
 CASES: Final = ((1, 1), (4, 1), (8, 1), (4, 2), (8, 2))
 """Connections, and workers of the program; plain COPY has a process of PostgreSQL for each."""
@@ -94,6 +95,8 @@ def _rounds(
         for one in (ours, theirs):
             one(1, next(starts))
         copier.run(connections, 1)
+        if workers > 1:
+            time.sleep(RETURN_TIMEOUT)
         seen = Rounds([], [], [])
         for _ in range(rounds):
             before = stored_rows(database.rows)
