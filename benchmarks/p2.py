@@ -96,6 +96,7 @@ def _rounds(
             one(1, next(starts))
         copier.run(connections, 1)
         if workers > 1:
+            # Until then each reads what the other stores, for a screen that may come back.
             time.sleep(RETURN_TIMEOUT)
         seen = Rounds([], [], [])
         for _ in range(rounds):

@@ -5,6 +5,7 @@ import os
 from array import array
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import groupby
 
 from sensorflow.columns import ReadingColumns, Sender
 from sensorflow.readings import Clock, Reading
@@ -35,7 +36,8 @@ def server_reading(sensor_id: str = "kitchen", **measurements: float) -> Reading
 
 
 def as_columns(readings: Sequence[Reading]) -> ReadingColumns:
-    """Readings that have the same clock and measurements, as if one came in each request."""
+    """Readings with the same clock and measurements; neighbours of one sender in one request."""
+    requests = groupby(readings, key=lambda one: (one.received_at, one.client_ip))
     return ReadingColumns(
         readings[0].clock,
         [reading.sensor_id for reading in readings],
@@ -44,7 +46,7 @@ def as_columns(readings: Sequence[Reading]) -> ReadingColumns:
             name: array("d", [reading.measurements[name] for reading in readings])
             for name in readings[0].measurements
         },
-        [Sender(1, reading.received_at, reading.client_ip) for reading in readings],
+        [Sender(len(list(some)), *sender) for sender, some in requests],
     )
 
 

@@ -2,7 +2,7 @@
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import accumulate, chain
 from typing import NamedTuple, TypeVar, overload
@@ -62,6 +62,9 @@ class ReadingColumns(Sequence[Reading]):
     def __getitem__(self, place: int | slice) -> Reading | Sequence[Reading]:
         places = range(len(self.times))[place]
         return self._one(places) if isinstance(places, int) else list(map(self._one, places))
+
+    def __iter__(self) -> Iterator[Reading]:
+        return map(self._one, range(len(self.times)))
 
     def _one(self, place: int) -> Reading:
         sender = self.senders[bisect_right(self._ends, place)]

@@ -22,9 +22,9 @@ MILLISECONDS: Final = range(_BOUNDS[0], _EXACT // 1_000)
 """Whole counts that `datetime.fromtimestamp` takes exactly, divided by 1e3; for who has many."""
 
 
-def microseconds(moment: datetime) -> int:
+def microseconds(at: datetime) -> int:
     """Whole microseconds since 1970."""
-    since = moment - EPOCH
+    since = at - EPOCH
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
@@ -44,10 +44,10 @@ class NoOffset(NotATime):
 def from_text(text: str) -> datetime:
     """The moment, in UTC. Raises `NotATime`, or `NoOffset`."""
     try:
-        moment = msgspec.convert(text, datetime)
-        if moment.tzinfo is None:
+        at = msgspec.convert(text, datetime)
+        if at.tzinfo is None:
             raise NoOffset
-        return moment.astimezone(UTC)
+        return at.astimezone(UTC)
     except (msgspec.ValidationError, OverflowError):
         # Digits alone are no RFC 3339 time.
         if _COUNT.fullmatch(text):
@@ -60,13 +60,13 @@ def from_count(count: float) -> datetime:
     unit = _unit(count)
     # Whole microseconds first: a float has no room for the nanoseconds of today.
     if type(count) is int:
-        microseconds = count // 1_000 if unit == 3 else count * (1_000_000 // _PER_SECOND[unit])
+        whole = count // 1_000 if unit == 3 else count * (1_000_000 // _PER_SECOND[unit])
     else:
-        microseconds = round(count * (1e6 / _PER_SECOND[unit]))
-    if microseconds < _EXACT:
-        return datetime.fromtimestamp(microseconds / 1e6, UTC)
+        whole = round(count * (1e6 / _PER_SECOND[unit]))
+    if whole < _EXACT:
+        return datetime.fromtimestamp(whole / 1e6, UTC)
     try:
-        return EPOCH + timedelta(0, 0, microseconds)
+        return EPOCH + timedelta(0, 0, whole)
     except OverflowError:
         raise NotATime from None
 

@@ -1,7 +1,7 @@
 """Columns are the readings that they were made of, one by one, together and numbered."""
 
 from collections.abc import Sequence
-from datetime import UTC, timedelta
+from datetime import UTC
 
 import pytest
 from hypothesis import given
@@ -15,34 +15,9 @@ from sensorflow.columns import (
     together,
     values_of,
 )
-from sensorflow.readings import KNOWN_MEASUREMENTS, Clock, Reading, Stored, WireEncoder, WireForms
-from tests.helpers import NOON, as_columns, device_reading, server_reading
-
-NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
-
-
-@st.composite
-def alike(draw: st.DrawFn, clock: Clock | None = None) -> list[Reading]:
-    """Readings of one clock and the same measurements, from several requests."""
-    clock = draw(st.sampled_from(Clock)) if clock is None else clock
-    names = tuple(draw(st.sets(st.sampled_from(KNOWN_MEASUREMENTS), min_size=1)))
-    return draw(
-        st.lists(
-            st.builds(
-                Reading,
-                st.sampled_from("abc"),
-                st.tuples(*[NUMBERS] * len(names)).map(
-                    lambda values: dict(zip(names, values, strict=True))
-                ),
-                st.integers(0, 10**6).map(lambda n: NOON + timedelta(microseconds=n)),
-                st.just(clock),
-                st.integers(0, 2).map(lambda n: NOON + timedelta(seconds=n)),
-                st.sampled_from(("192.0.2.7", "2001:db8::1", None)),
-            ),
-            min_size=1,
-            max_size=8,
-        )
-    )
+from sensorflow.readings import Clock, Reading, Stored, WireEncoder, WireForms
+from tests.alike import alike
+from tests.helpers import as_columns, device_reading, server_reading
 
 
 @given(alike())

@@ -3,48 +3,17 @@
 import asyncio
 from array import array
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sensorflow.columns import ReadingColumns, Sender
-from sensorflow.readings import KNOWN_MEASUREMENTS, Clock, Reading
+from sensorflow.readings import Clock, Reading
 from sensorflow.storage.postgres.copying import copy_columns, copy_data
 from sensorflow.storage.postgres.rows import Batch
 from sensorflow.times import microseconds
+from tests.alike import alike
 from tests.helpers import NOON, as_columns
-
-NINETEEN_NINETY = datetime(1990, 1, 1, tzinfo=UTC)
-VALUES = st.floats(allow_nan=False, allow_infinity=False)
-MOMENTS = st.integers(0, 10**16).map(lambda n: NINETEEN_NINETY + timedelta(0, 0, n))
-FEW_MOMENTS = st.integers(0, 3).map(lambda n: NOON + timedelta(seconds=n))
-ADDRESSES = ("192.0.2.7", "2001:db8::1", None)
-
-
-@st.composite
-def alike(draw: st.DrawFn) -> list[Reading]:
-    names = draw(st.sets(st.sampled_from(KNOWN_MEASUREMENTS), min_size=1))
-    measurements = st.fixed_dictionaries(
-        {name: VALUES for name in KNOWN_MEASUREMENTS if name in names}
-    )
-    clock = draw(st.sampled_from(Clock))
-    times = draw(st.sampled_from((MOMENTS, FEW_MOMENTS)))
-    return draw(
-        st.lists(
-            st.builds(
-                Reading,
-                st.sampled_from("abc"),
-                measurements,
-                times,
-                st.just(clock),
-                FEW_MOMENTS,
-                st.sampled_from(ADDRESSES),
-            ),
-            min_size=1,
-            max_size=8,
-        )
-    )
 
 
 def whole(pieces: AsyncIterator[bytes]) -> bytes:

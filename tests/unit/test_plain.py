@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from sensorflow.errors import Refusal
 from sensorflow.ingest import formats
 from sensorflow.ingest.plain import (
-    columns_of,
     plain_array,
+    plain_columns,
     plain_lines,
     plain_reading,
     readings_of,
@@ -129,7 +129,7 @@ def test_columns_are_the_readings_of_an_array(
     readings: Sequence[list[tuple[str, str]]], sensor_id: str | None
 ) -> None:
     decoded = plain_lines(map(as_body, readings))
-    columns = columns_of(decoded, RECEIVED, "192.0.2.7", sensor_id) if decoded else None
+    columns = plain_columns(decoded, RECEIVED, "192.0.2.7", sensor_id) if decoded else None
     if columns is not None:
         made = readings_of(decoded, RECEIVED, "192.0.2.7", sensor_id)
         assert repr(list(columns)) == repr(made)
@@ -154,7 +154,7 @@ def test_readings_that_are_alike_become_columns(measured: str, times: Sequence[s
     ends = [f',"recorded_at":{time}' for time in times] or ["", ""]
     bodies = [f'{{"sensor_id":"s{n}",{measured}{end}}}'.encode() for n, end in enumerate(ends)]
     decoded = plain_lines(bodies)
-    columns = columns_of(decoded, RECEIVED, None, None)
+    columns = plain_columns(decoded, RECEIVED, None, None)
     assert columns is not None
     expected = readings_of(decoded, RECEIVED, None, None)
     assert len(expected) == 2
@@ -175,7 +175,7 @@ def test_readings_that_are_alike_become_columns(measured: str, times: Sequence[s
 def test_readings_that_differ_or_are_refused_become_none(other: str) -> None:
     decoded = plain_lines([b'{"sensor_id":"a","humidity":1}', f"{{{other}}}".encode()])
     assert len(decoded) == 2
-    assert columns_of(decoded, RECEIVED, None, None) is None
+    assert plain_columns(decoded, RECEIVED, None, None) is None
 
 
 @pytest.mark.parametrize("at", ["5", "-1", "1769950000", "1e300", '"no"', "9" * 23])
@@ -185,7 +185,7 @@ def test_columns_with_a_time_that_cannot_be_are_none(at: str) -> None:
     ]
     for some in (bodies, bodies[::-1], bodies[:1]):
         decoded = plain_lines(some)
-        assert not decoded or columns_of(decoded, RECEIVED, None, None) is None
+        assert not decoded or plain_columns(decoded, RECEIVED, None, None) is None
 
 
 @pytest.mark.parametrize("odd", [b'{"co2":1}', b"7", b'{"temperature":"1"}', b"[]", b"{", b"\xff"])

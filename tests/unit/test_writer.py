@@ -227,10 +227,13 @@ async def test_where_commits_are_slow_a_batch_is_of_all_that_waits(
 
 async def test_a_batch_is_answered_and_announced_before_the_next_begins() -> None:
     async with Bench(max_queued=1_000, max_batch=LARGE).running() as bench:
-        begun: list[int] = []
-        bench.bus.on_batch = lambda: begun.append(len(bench.storage.batches))
-        await asyncio.gather(*(bench.send(*[name] * LARGE) for name in "abc"))
-        assert begun == [1, 2, 3]
+        seen: list[tuple[int, int]] = []
+        answers = [bench.send(*[name] * LARGE) for name in "abc"]
+        bench.bus.on_batch = lambda: seen.append(
+            (len(bench.storage.batches), sum(answer.done() for answer in answers))
+        )
+        await asyncio.gather(*answers)
+        assert seen == [(1, 1), (2, 2), (3, 3)]
         assert [batch.readings[0].sensor_id for batch in bench.bus.batches] == ["a", "b", "c"]
 
 

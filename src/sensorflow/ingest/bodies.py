@@ -23,7 +23,7 @@ MAX_PARTS: Final = 1_000_000
 may part two things that take fifty times the memory of what they are written with."""
 
 SLICE: Final = 200
-"""Readings that are decoded and checked at once: about a millisecond."""
+"""Readings that are decoded and checked one by one in a turn: about a millisecond."""
 
 _IN_A_THREAD: Final = 65_536
 """Bytes from which on unpacking is worth a thread; it lets go of the interpreter meanwhile."""

@@ -21,8 +21,8 @@ from sensorflow.readings import (
 )
 
 FEW: Final = 512
-"""Outcomes of a commit below which most are asked for by a receipt each: their wire forms are made
-at once, and the readings themselves need not be kept."""
+"""Outcomes of a commit below which most are asked for by a receipt each, unless they are of
+columns: their wire forms are made at once, and the readings themselves need not be kept."""
 
 
 class Appends(Protocol):

@@ -136,7 +136,7 @@ def readings_of(
     return readings
 
 
-def columns_of(
+def plain_columns(
     decoded: Sequence[Plain],
     received_at: datetime,
     client_ip: str | None,

@@ -28,8 +28,6 @@ class Batch(NamedTuple):
     entries: Sequence[Entry]
     readings: Sequence[Reading]
     """Those of all entries, in their order."""
-    large: bool
-    """Whether it is of large requests, in their turn."""
 
 
 class Queues:
@@ -74,4 +72,4 @@ class Queues:
                 entries.append(entry)
                 number += len(entry.readings)
         self.readings -= number
-        return Batch(entries, together([entry.readings for entry in entries]), large)
+        return Batch(entries, together([entry.readings for entry in entries]))

@@ -13,6 +13,7 @@ from time import monotonic
 from typing import Final
 from uuid import UUID, uuid4
 
+from sensorflow.columns import sensor_ids_of
 from sensorflow.errors import Reason, Refusal, StorageUnavailable
 from sensorflow.ingest.committer import Committer
 from sensorflow.ingest.queues import Batch, Entry, Queues
@@ -204,19 +205,19 @@ class Writer:
     def _count_by_sensor(self, readings: Sequence[Reading], answers: Sequence[Answer]) -> None:
         """Count what leaves no row; spooled readings are counted when they are drained."""
         count = self._metrics.by_sensor.count
-        for reading, answer in zip(readings, answers, strict=True):
+        for sensor_id, answer in zip(sensor_ids_of(readings), answers, strict=True):
             if isinstance(answer, Refusal):
-                count(reading.sensor_id, answer.reason.value)
+                count(sensor_id, answer.reason.value)
             elif answer.status is Status.DUPLICATE:
                 self._metrics.duplicate.inc(1)
-                count(reading.sensor_id, DUPLICATE)
+                count(sensor_id, DUPLICATE)
 
     def _refusal(
         self, reason: Reason, detail: str, retry_after: int, readings: Sequence[Reading]
     ) -> Refusal:
         """One answer for all of the readings, each counted for its sensor."""
-        for reading in readings:
-            self._metrics.by_sensor.count(reading.sensor_id, reason.value)
+        for sensor_id in sensor_ids_of(readings):
+            self._metrics.by_sensor.count(sensor_id, reason.value)
         return Refusal(reason, detail, retry_after=retry_after)
 
 

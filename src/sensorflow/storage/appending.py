@@ -63,6 +63,7 @@ class Appender:
 
     def append(self, cursor: sqlite3.Cursor, readings: Sequence[Reading]) -> list[Outcome]:
         """As `storage.base.Storage.append` promises; raises the driver's errors otherwise."""
+        readings = list(readings)  # of columns, which make each anew
         try:
             return self._commit(cursor, readings)
         except BaseException as error:

@@ -54,8 +54,7 @@ class SqliteStorage:
         self, readings: Sequence[Reading], token: UUID | None = None
     ) -> Sequence[Outcome]:
         try:
-            # Of columns, which make each reading anew.
-            outcomes = await self._connections.write(self._appender.append, list(readings))
+            outcomes = await self._connections.write(self._appender.append, readings)
         except StorageUnavailable:
             self._away = True
             raise

@@ -13,8 +13,8 @@ from sensorflow.ingest import bodies, formats
 from sensorflow.ingest.plain import (
     ENOUGH,
     Plain,
-    columns_of,
     plain_array,
+    plain_columns,
     plain_lines,
     plain_reading,
     readings_of,
@@ -177,7 +177,7 @@ async def _plain_parts(
     for decoded in in_parts(plain):
         columns = None
         if len(decoded) >= ENOUGH:
-            columns = columns_of(decoded, received_at, client_ip, sensor_id)
+            columns = plain_columns(decoded, received_at, client_ip, sensor_id)
             await asyncio.sleep(0)
         parts.append(await bodies.in_slices(made, decoded) if columns is None else columns)
         if len(parts[-1]) < len(decoded):
