@@ -9,10 +9,13 @@ import os
 import random
 import subprocess
 import tempfile
+import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -154,6 +157,72 @@ def test_a_killed_database_costs_nothing(tmp_path: Path, version: str) -> None:
 @pytest.mark.timeout(900)
 def test_a_database_killed_twenty_times_costs_nothing(tmp_path: Path) -> None:
     print(f"\n20 x kill -9 of PostgreSQL: {kill_postgres(tmp_path, 20)}")
+
+
+def kill_amid_large_requests(folder: Path, rounds: int, version: str = "15") -> str:
+    """Kill the database and the server in turns; who gets no answer sends the same once more."""
+    moments = random.Random(7)
+    said: Counter[int] = Counter()
+    ends = threading.Event()
+
+    def send(sender: str) -> int:
+        """Requests of 1,000 readings that are alike, one after another; how many there were."""
+        for number in count():
+            if ends.is_set():
+                return number
+            first = 1_769_860_800_000 + number * 1_000
+            body = json.dumps(
+                [
+                    {"sensor_id": sender, "recorded_at": first + n, "temperature": n, "humidity": 5}
+                    for n in range(1_000)
+                ]
+            ).encode()
+            while True:
+                with suppress(OSError):
+                    head, _ = answer_to(server, body, "/api/readings")
+                    if head.startswith(b"HTTP/1.1 20"):
+                        break
+                time.sleep(0.05)  # as a device would, before it sends again
+            said[int(head.split(b" ")[1])] += 1
+        return 0
+
+    with running(folder, version) as (postgres, server), ThreadPoolExecutor(4) as pool:
+        senders = {f"line-{n}": pool.submit(send, f"line-{n}") for n in range(4)}
+        try:
+            for number in range(rounds):
+                before = said[STORED]
+                wait_until(lambda: said[STORED] > before + 4)  # noqa: B023
+                time.sleep(moments.uniform(0, 0.1))
+                if number % 2:
+                    server.kill()
+                    server.start()
+                else:
+                    postgres.kill()
+                    before = said[SPOOLED]
+                    wait_until(lambda: said[SPOOLED] > before + 4)  # noqa: B023
+                    postgres.start()
+        finally:
+            ends.set()
+        sent = {sender: requests.result() * 1_000 for sender, requests in senders.items()}
+        wait_until(lambda: drained(server))
+        found = postgres.execute(
+            "SELECT sensor_id, count(*), count(DISTINCT recorded_at)"
+            " FROM readings JOIN sensors s ON s.id = sensor GROUP BY 1"
+        )
+        assert {sensor: (rows, times) for sensor, rows, times in found} == {
+            sender: (number, number) for sender, number in sent.items()
+        }
+    return f"{sum(sent.values())} readings in requests of 1,000, answered {said}"
+
+
+def test_large_requests_amid_kills_are_stored_once(tmp_path: Path) -> None:
+    kill_amid_large_requests(tmp_path, 2)
+
+
+@long
+@pytest.mark.timeout(900)
+def test_large_requests_amid_twenty_kills_are_stored_once(tmp_path: Path) -> None:
+    print(f"\n20 x kill -9 amid large requests: {kill_amid_large_requests(tmp_path, 20)}")
 
 
 SLOW_COMMITS = """
