@@ -40,8 +40,8 @@ class ReadingColumns(Sequence[Reading]):
     ) -> None:
         """`times` are each `recorded_at` in whole microseconds since 1970.
 
-        `measurements` are arrays of doubles, of names among `KNOWN_MEASUREMENTS`: as objects the
-        values would be three quarters of the memory that is fetched.
+        `measurements` are arrays of doubles, of names among `KNOWN_MEASUREMENTS`: eight bytes are
+        fetched for each value, and no object.
         """
         self.clock = clock
         self.sensor_ids = sensor_ids
