@@ -9,6 +9,7 @@ from uuid import UUID
 
 import pytest
 
+from sensorflow.columns import AllStored, ReadingColumns
 from sensorflow.errors import BatchRefused, Reason, Refusal, StorageUnavailable
 from sensorflow.ingest import writer
 from sensorflow.ingest.committer import FEW, Committer
@@ -17,7 +18,7 @@ from sensorflow.ingest.receipts import Answer, Receipt, Status
 from sensorflow.ingest.writer import Writer
 from sensorflow.metrics import Metrics
 from sensorflow.readings import CommittedBatch, Duplicate, Outcome, Reading, Stored, WireEncoder
-from tests.helpers import eventually, server_reading
+from tests.helpers import as_columns, device_reading, eventually, server_reading
 
 
 class HeldStorage:
@@ -361,3 +362,32 @@ async def test_what_leaves_no_row_is_counted_by_sensor() -> None:
         "b": {"queue_full": 2},
         "late": {"shutting_down": 1},
     }
+
+
+class StoresColumns:
+    """Stores columns whole, from the id 7 on."""
+
+    async def append(self, readings: Sequence[Reading], token: UUID | None = None) -> AllStored:
+        assert isinstance(readings, ReadingColumns)
+        readings.first_id = 7
+        return AllStored(readings)
+
+    def settle(self, token: UUID) -> None:
+        pass
+
+
+async def test_columns_that_are_stored_whole_are_answered_and_announced() -> None:
+    sent = [device_reading(name, n) for n, name in enumerate("abc")]
+    bus, metrics, encode = RecordingBus(), Metrics(), WireEncoder(UTC)
+    writer = Writer(Committer(StoresColumns(), bus, encode, metrics), metrics)
+    task = asyncio.create_task(writer.run())
+    answers = await writer.submit(as_columns(sent))
+    writer.close()
+    await task
+    for pk, reading in enumerate(sent, 7):
+        reading.id = pk
+    assert status(answers) == [Status.STORED] * 3
+    assert [a.wire_form for a in answers if isinstance(a, Receipt)] == list(map(encode, sent))
+    (batch,) = bus.batches
+    assert list(batch.readings) == sent
+    assert list(batch.wire_forms) == list(map(encode, sent))
