@@ -142,7 +142,7 @@ def plain_columns(
     client_ip: str | None,
     sensor_id: str | None,
 ) -> ReadingColumns | None:
-    """What `readings_of` makes of them, column by column, in a quarter of the time.
+    """What `readings_of` makes of them, column by column, in a third of the time.
 
     None where they differ in what they measured or in whose clock they tell; and where any is to
     be refused.
